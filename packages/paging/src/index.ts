@@ -1,0 +1,1 @@
+export type { Bit, Policy } from "./policy.ts";

@@ -1,0 +1,1 @@
+export { StepBatch, type StepBatchOptions } from "./batch.ts";
