@@ -1,1 +1,3 @@
-export {};
+export { KvCache, type KvCacheOptions } from "./kv-cache.ts";
+export type { KvCacheStats } from "./native.ts";
+export { VAttentionError, type VAttentionErrorCode } from "./errors.ts";

@@ -1,0 +1,45 @@
+// All that the allocator asks of an operating system or a driver.
+//
+// *Physical memory* is one arena of fixed size, addressed by byte offset. A *reservation* is a range of addresses
+// that nothing backs: touching it faults. Mapping puts a range of the arena at an address of a reservation; one
+// range may be mapped many times, and a write through one mapping shows through all. Offsets, addresses and sizes
+// are multiples of granularity().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "vattention/status.h"
+
+namespace kvpage::vattention {
+
+class VirtualMemory {
+  public:
+    virtual ~VirtualMemory() = default;
+
+    virtual size_t granularity() const = 0;
+
+    // The arena's bytes, always readable and writable, whatever is mapped elsewhere: for copies.
+    virtual std::byte *arena() const = 0;
+    virtual size_t arena_bytes() const = 0;
+
+    // Address space for `bytes`; the guard on either side belongs to it and is never mapped.
+    virtual Status reserve(size_t bytes, std::byte *&address) = 0;
+
+    // Replaces what is at [address, address + bytes), inside one reservation, by the arena's bytes at `offset`.
+    virtual Status map(std::byte *address, size_t offset, size_t bytes) = 0;
+
+    // Makes the range fault again. Legal on a range that is not mapped.
+    virtual Status unmap(std::byte *address, size_t bytes) = 0;
+
+    // Most areas (runs of mappings that the kernel keeps apart) that a process may hold.
+    virtual size_t areas_limit() const = 0;
+};
+
+// POSIX: the arena is one memfd whose pages are all allocated here, so that want of memory is this error and not
+// a kill later on. Fails with KVPAGE_OUT_OF_MEMORY.
+Status create_posix_memory(size_t arena_bytes, std::unique_ptr<VirtualMemory> &out);
+size_t posix_granularity();
+
+} // namespace kvpage::vattention
