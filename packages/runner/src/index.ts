@@ -1,1 +1,6 @@
+export { Model, type KvLayout, type KvType, type ModelInfo, type ModelOptions } from "./model.ts";
 export { StepBatch, type StepBatchOptions } from "./batch.ts";
+export type { ChatMessage } from "./chat-template.ts";
+export { TextStream, type TokenText } from "./text-stream.ts";
+export { convertLlama2c, generateModel, type GenerateModelOptions } from "./model-files.ts";
+export { RunnerError, type RunnerErrorCode } from "./errors.ts";

@@ -1,0 +1,64 @@
+import { Template } from "@huggingface/jinja";
+import { RunnerError } from "./errors.ts";
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+/** Renders conversations with the Jinja template that a model file brings. */
+export class ChatTemplate {
+  readonly #template: Template;
+  readonly #variables: Record<string, unknown>;
+
+  /** @throws RunnerError KVPAGE_CHAT_TEMPLATE if the source does not parse. */
+  constructor(source: string, tokens: { readonly bos: string; readonly eos: string }) {
+    try {
+      this.#template = new Template(source);
+    } catch (cause) {
+      throw templateError("the model's chat template cannot be parsed", cause);
+    }
+    this.#variables = { bos_token: tokens.bos, eos_token: tokens.eos };
+  }
+
+  /** @throws RunnerError KVPAGE_CHAT_TEMPLATE with the template's own message. */
+  render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
+    try {
+      return this.#template.render({
+        ...this.#variables,
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+        raise_exception: (message: string) => {
+          throw new Error(message);
+        },
+        strftime_now: (format: string) => strftime(format, new Date()),
+      });
+    } catch (cause) {
+      throw templateError("the model's chat template refused the messages", cause);
+    }
+  }
+}
+
+function templateError(what: string, cause: unknown): RunnerError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new RunnerError("KVPAGE_CHAT_TEMPLATE", `${what}: ${why}`, { cause });
+}
+
+/** The few directives that templates use to say today's date. */
+function strftime(format: string, date: Date): string {
+  const two = (n: number) => String(n).padStart(2, "0");
+  const name = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat("en-US", options).format(date);
+  const directives: Record<string, () => string> = {
+    Y: () => String(date.getFullYear()),
+    m: () => two(date.getMonth() + 1),
+    d: () => two(date.getDate()),
+    H: () => two(date.getHours()),
+    M: () => two(date.getMinutes()),
+    S: () => two(date.getSeconds()),
+    b: () => name({ month: "short" }),
+    B: () => name({ month: "long" }),
+    a: () => name({ weekday: "short" }),
+    A: () => name({ weekday: "long" }),
+  };
+  return format.replace(/%([a-zA-Z])/g, (whole, letter: string) => directives[letter]?.() ?? whole);
+}

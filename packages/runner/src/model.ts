@@ -1,0 +1,222 @@
+import { availableParallelism } from "node:os";
+import { StepBatch } from "./batch.ts";
+import { ChatTemplate, type ChatMessage } from "./chat-template.ts";
+import { invalidArgument, requireInteger, RunnerError } from "./errors.ts";
+import { requirePath } from "./model-files.ts";
+import { loadAddon, type NativeInfo, type NativeModel } from "./native.ts";
+
+/** Element type of K and V. q8_0 needs heads of a multiple of 32 elements. */
+export type KvType = "f16" | "f32" | "q8_0";
+
+const kvTypes: readonly KvType[] = ["f16", "f32", "q8_0"];
+
+export interface ModelOptions {
+  /** A GGUF file of the Llama, Mistral, Qwen2 or Qwen3 family. */
+  readonly path: string;
+  /** Threads that compute a step (default: the processors). */
+  readonly threads?: number | undefined;
+  /** Plain ggml kernels: faster at depth, but the bits depend on chunks, batches and threads (default false). */
+  readonly fast?: boolean | undefined;
+  /** Default f16. */
+  readonly kvType?: KvType | undefined;
+  /** 0..1 while weights are read. */
+  readonly onProgress?: ((fraction: number) => void) | undefined;
+}
+
+export interface ModelInfo {
+  readonly architecture: string;
+  /** `general.name` of the file; may be empty. */
+  readonly name: string;
+  /** The most frequent matrix type, such as "Q8_0". */
+  readonly weights: string;
+  readonly layers: number;
+  readonly embedding: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Token ids are 0..vocabulary − 1. */
+  readonly vocabulary: number;
+  /** Trained context length in tokens. */
+  readonly context: number;
+  readonly parameters: number;
+  readonly fileBytes: number;
+}
+
+/** How K and V stand in memory: all layers of a token adjacent. */
+export interface KvLayout {
+  /** Bytes of one token's K and V of all layers. */
+  readonly tokenBytes: number;
+  /** `tokenBytes` rounded up to 64: the distance of consecutive tokens. */
+  readonly rowBytes: number;
+}
+
+/**
+ * A GGUF model on ggml. K and V live at addresses that the caller gives; steps are computed on one native thread
+ * (and its pool), in order of the calls.
+ *
+ * Deterministic unless `fast`: the logits and the K/V bytes of a prefix are bit-identical whatever the chunks, the
+ * other sequences of a step, the reuse of a prefix and the number of threads.
+ */
+export class Model implements AsyncDisposable {
+  readonly info: ModelInfo;
+  readonly kvLayout: KvLayout;
+  /** −1: none. */
+  readonly bosToken: number;
+  /** −1: none. */
+  readonly eosToken: number;
+  /** The vocabulary puts a space before a text's first word. */
+  readonly addsSpacePrefix: boolean;
+  /** The Jinja source, or undefined. */
+  readonly chatTemplate: string | undefined;
+
+  #native: NativeModel | undefined;
+  #template: ChatTemplate | undefined;
+  readonly #steps = new Set<Promise<void>>();
+
+  /**
+   * Loads a model, off the main thread.
+   *
+   * @throws RunnerError KVPAGE_INVALID_ARGUMENT, KVPAGE_MODEL_NOT_FOUND, KVPAGE_MODEL_INVALID,
+   *   KVPAGE_MODEL_UNSUPPORTED, KVPAGE_OUT_OF_MEMORY, KVPAGE_NO_NATIVE
+   */
+  static async load(options: ModelOptions): Promise<Model> {
+    if (typeof options !== "object" || options === null) throw invalidArgument("options", options, "an object");
+    const { path, threads = availableParallelism(), fast = false, kvType = "f16", onProgress } = options;
+    requirePath("path", path);
+    requireInteger("threads", threads, 1, 512);
+    if (typeof fast !== "boolean") throw invalidArgument("fast", fast, "a boolean");
+    if (!kvTypes.includes(kvType)) throw invalidArgument("kvType", kvType, kvTypes.join(", "));
+    if (onProgress !== undefined && typeof onProgress !== "function") {
+      throw invalidArgument("onProgress", onProgress, "a function");
+    }
+    const native = await loadAddon().load(path, kvTypes.indexOf(kvType), threads, fast, onProgress);
+    return new Model(native, native.info());
+  }
+
+  private constructor(native: NativeModel, info: NativeInfo) {
+    const { tokenBytes, rowBytes, bosToken, eosToken, addsSpacePrefix, chatTemplate, ...model } = info;
+    this.#native = native;
+    this.info = model;
+    this.kvLayout = { tokenBytes, rowBytes };
+    this.bosToken = bosToken;
+    this.eosToken = eosToken;
+    this.addsSpacePrefix = addsSpacePrefix;
+    this.chatTemplate = chatTemplate === "" ? undefined : chatTemplate;
+  }
+
+  /**
+   * The one region in which all sequences live. It is not touched; every address of a step must lie in it, a
+   * multiple of `kvLayout.rowBytes` from its base. No step may be under way.
+   */
+  setKvRegion(base: bigint, bytes: number): void {
+    if (typeof base !== "bigint" || base <= 0n || base >= 1n << 63n) {
+      throw invalidArgument("base", base, "an address as a bigint");
+    }
+    requireInteger("bytes", bytes, 1, Number.MAX_SAFE_INTEGER);
+    if (this.#steps.size > 0) throw invalidArgument("base", base, "no step under way");
+    this.#live.setKvRegion(base, bytes);
+  }
+
+  /**
+   * Runs one step. The caller guarantees that rows [0, past + count) of each sequence are mapped, and leaves the
+   * batch alone until the promise settles.
+   *
+   * @param logits receives the raw logits, [sequences with sample = 1][vocabulary]; for tests and research.
+   * @throws RunnerError KVPAGE_INVALID_ARGUMENT naming the sequence and the field; KVPAGE_STEP_FAILED
+   */
+  async step(batch: StepBatch, logits?: Float32Array): Promise<void> {
+    this.#check(batch, logits);
+    const step = this.#live.step(batch, logits);
+    this.#steps.add(step);
+    try {
+      await step;
+    } finally {
+      this.#steps.delete(step);
+    }
+  }
+
+  #check(batch: StepBatch, logits: Float32Array | undefined): void {
+    if (!(batch instanceof StepBatch)) throw invalidArgument("batch", batch, "a StepBatch");
+    requireInteger("batch.sequences", batch.sequences, 1, batch.maxSequences);
+    let tokens = 0;
+    let samples = 0;
+    for (let i = 0; i < batch.sequences; i++) {
+      requireInteger(`batch.count[${i}]`, batch.count[i]!, 1, batch.maxTokens);
+      requireInteger(`batch.topLogprobs[${i}]`, batch.topLogprobs[i]!, -1, batch.maxTopLogprobs);
+      const temperature = batch.temperature[i]!;
+      if (!(temperature >= 0 && temperature < Infinity)) {
+        throw invalidArgument(`batch.temperature[${i}]`, temperature, "a number ≥ 0");
+      }
+      if (!(batch.topP[i]! > 0)) throw invalidArgument(`batch.topP[${i}]`, batch.topP[i], "a number > 0");
+      if (!(batch.minP[i]! >= 0)) throw invalidArgument(`batch.minP[${i}]`, batch.minP[i], "a number ≥ 0");
+      tokens += batch.count[i]!;
+      if (batch.sample[i] !== 0) samples++;
+    }
+    requireInteger("the sum of batch.count", tokens, 1, batch.maxTokens);
+    if (logits === undefined) return;
+    const floats = samples * this.info.vocabulary;
+    if (!(logits instanceof Float32Array) || logits.length < floats) {
+      throw invalidArgument("logits.length", (logits as Float32Array | null)?.length, `at least ${floats}`);
+    }
+  }
+
+  /**
+   * Text to token ids.
+   *
+   * `addSpecial` (default true) adds BOS and what else the vocabulary wants around a text; `parseSpecial` (default
+   * false) reads "<s>" and the like in the text as control tokens. A rendered chat template has its BOS in the text:
+   * tokenise it with `{ addSpecial: false, parseSpecial: true }`.
+   */
+  tokenize(text: string, options: { addSpecial?: boolean; parseSpecial?: boolean } = {}): Int32Array {
+    if (typeof text !== "string") throw invalidArgument("text", text, "a string");
+    return this.#live.tokenize(text, options.addSpecial ?? true, options.parseSpecial ?? false);
+  }
+
+  /** The bytes of a token, maybe part of a character; empty for control tokens. */
+  tokenBytes(token: number): Uint8Array {
+    return this.#live.tokenBytes(this.#token(token));
+  }
+
+  isControl(token: number): boolean {
+    return this.#live.isControl(this.#token(token));
+  }
+
+  isEndOfGeneration(token: number): boolean {
+    return this.#live.isEndOfGeneration(this.#token(token));
+  }
+
+  /**
+   * A conversation as the model was trained to see it.
+   *
+   * @throws RunnerError KVPAGE_CHAT_TEMPLATE if there is no template, or it refuses the messages.
+   */
+  applyChatTemplate(messages: readonly ChatMessage[], options: { addGenerationPrompt?: boolean } = {}): string {
+    if (this.chatTemplate === undefined) {
+      throw new RunnerError("KVPAGE_CHAT_TEMPLATE", "the model file has no chat template (tokenizer.chat_template)");
+    }
+    const text = (token: number) => (token < 0 ? "" : this.#live.tokenText(token));
+    this.#template ??= new ChatTemplate(this.chatTemplate, { bos: text(this.bosToken), eos: text(this.eosToken) });
+    return this.#template.render(messages, options.addGenerationPrompt ?? true);
+  }
+
+  /** Waits for steps under way, then frees the model. Idempotent; afterwards every method throws. */
+  async dispose(): Promise<void> {
+    const native = this.#native;
+    this.#native = undefined;
+    await Promise.allSettled(this.#steps);
+    native?.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  get #live(): NativeModel {
+    if (this.#native === undefined) throw new RunnerError("KVPAGE_DISPOSED", "the model was disposed");
+    return this.#native;
+  }
+
+  #token(token: number): number {
+    return requireInteger("token", token, 0, this.info.vocabulary - 1);
+  }
+}

@@ -1,0 +1,71 @@
+import { createRequire } from "node:module";
+import type { StepBatch } from "./batch.ts";
+import { RunnerError } from "./errors.ts";
+import type { GenerateModelOptions } from "./model-files.ts";
+
+export interface NativeInfo {
+  readonly architecture: string;
+  readonly name: string;
+  readonly weights: string;
+  readonly layers: number;
+  readonly embedding: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly vocabulary: number;
+  readonly context: number;
+  readonly parameters: number;
+  readonly fileBytes: number;
+  readonly tokenBytes: number;
+  readonly rowBytes: number;
+  readonly bosToken: number;
+  readonly eosToken: number;
+  readonly addsSpacePrefix: boolean;
+  readonly chatTemplate: string;
+}
+
+/** The addon's class; arguments are validated by the face, not here. */
+export interface NativeModel {
+  info(): NativeInfo;
+  setKvRegion(base: bigint, bytes: number): void;
+  step(batch: StepBatch, logits: Float32Array | undefined): Promise<void>;
+  tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Int32Array;
+  tokenBytes(token: number): Uint8Array;
+  tokenText(token: number): string;
+  isControl(token: number): boolean;
+  isEndOfGeneration(token: number): boolean;
+  dispose(): void;
+}
+
+interface Addon {
+  load(
+    path: string,
+    kvType: number,
+    threads: number,
+    fast: boolean,
+    onProgress: ((fraction: number) => void) | undefined,
+  ): Promise<NativeModel>;
+  generateModel(path: string, options: Required<GenerateModelOptions>): Promise<void>;
+  convertLlama2c(checkpoint: string, tokenizer: string, path: string): Promise<void>;
+  setErrorClass(errorClass: typeof RunnerError): void;
+}
+
+let addon: Addon | undefined;
+
+/** @throws RunnerError KVPAGE_NO_NATIVE */
+export function loadAddon(): Addon {
+  if (addon !== undefined) return addon;
+  const platform = `${process.platform}-${process.arch}`;
+  const file = process.env["KVPAGE_RUNNER_NATIVE"] ?? `../prebuilds/${platform}/kvpage.node`;
+  try {
+    addon = createRequire(import.meta.url)(file) as Addon;
+  } catch (cause) {
+    throw new RunnerError(
+      "KVPAGE_NO_NATIVE",
+      `the native addon for ${platform} cannot be loaded from ${file}; build it with \`npm run build\``,
+      { cause },
+    );
+  }
+  addon.setErrorClass(RunnerError);
+  return addon;
+}
