@@ -15,7 +15,8 @@ inline Napi::Error make_error(Napi::Env env, const std::string &code, const std:
     auto *data = env.GetInstanceData<AddonData>();
     if (data == nullptr || data->error_class.IsEmpty())
         return Napi::Error::New(env, code + ": " + message);
-    Napi::Value error = data->error_class.New({Napi::String::New(env, code), Napi::String::New(env, message)});
+    Napi::Value error =
+        data->error_class.New({Napi::String::New(env, code), Napi::String::New(env, message)});
     return Napi::Error(env, error);
 }
 
@@ -25,12 +26,23 @@ template <class Status> void check(Napi::Env env, const Status &status) {
         throw make_error(env, status.code, status.message);
 }
 
-// An argument as T; the TypeScript face validates first, so a wrong type here is a bug of ours, not of the user.
+// An argument as T; the TypeScript face validates first, so a wrong type here is a bug of ours, not of the
+// user.
 inline uint32_t uint32_argument(const Napi::CallbackInfo &info, size_t index) {
     if (info.Length() <= index || !info[index].IsNumber())
         throw make_error(info.Env(), "KVPAGE_INVALID_ARGUMENT",
                          "argument " + std::to_string(index) + " must be a number");
     return info[index].As<Napi::Number>().Uint32Value();
+}
+
+// A count of bytes; JavaScript's integers are exact to 2^53.
+inline size_t size_argument(const Napi::CallbackInfo &info, size_t index) {
+    const double value =
+        info.Length() > index && info[index].IsNumber() ? info[index].As<Napi::Number>().DoubleValue() : -1;
+    if (!(value >= 0 && value <= 9007199254740991.0))
+        throw make_error(info.Env(), "KVPAGE_INVALID_ARGUMENT",
+                         "argument " + std::to_string(index) + " must be a number of bytes");
+    return static_cast<size_t>(value);
 }
 
 template <class Array>

@@ -1,11 +1,11 @@
+// Creation, windows, and the mapping of pages into them.
 #include "vattention/kv_cache.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <atomic>
 #include <limits>
+#include <new>
 #include <string>
-#include <sys/mman.h>
 
 namespace kvpage::vattention {
 namespace {
@@ -13,81 +13,99 @@ namespace {
 // Areas that the process needs for everything else: libraries, stacks, V8's heap.
 constexpr size_t kAreasReserve = 4096;
 
-Status invalid(const std::string &field, uint64_t value, const std::string &expected) {
-    return Status::error("KVPAGE_INVALID_ARGUMENT",
-                         field + " is " + std::to_string(value) + "; expected " + expected);
+// Areas in use by all caches of the process: the kernel's bound is the process's, too.
+std::atomic<size_t> process_areas{0};
+
+bool product_fits(size_t a, size_t b) {
+    return a == 0 || b <= std::numeric_limits<size_t>::max() / 4 / a;
 }
 
-bool product_fits(size_t a, size_t b) { return a == 0 || b <= std::numeric_limits<size_t>::max() / 4 / a; }
+// Room for `size` elements, growing geometrically; false where there is no memory for it.
+bool make_room(std::vector<uint32_t> &list, size_t size) {
+    try {
+        if (list.capacity() < size)
+            list.reserve(std::max(size, 2 * list.capacity()));
+        return true;
+    } catch (const std::bad_alloc &) {
+        return false;
+    }
+}
+
+Status no_room() {
+    return Status::error("KVPAGE_OUT_OF_MEMORY", "no memory for the list of mappings");
+}
 
 } // namespace
 
 KvCache::KvCache(const KvCacheOptions &options)
-    : options_(options), pool_(options.pages), host_pool_(options.host_pages), mappings_(options.pages, 0), in_flight_(options.pages, 0),
-      host_in_flight_(options.host_pages, 0), windows_(options.windows), free_windows_(options.windows) {
+    : options_(options), pool_(options.pages), host_pool_(options.host_pages), mappings_(options.pages, 0),
+      in_flight_(options.pages, 0), host_in_flight_(options.host_pages, 0), windows_(options.windows),
+      free_windows_(options.windows) {
     for (uint32_t i = 0; i < options.windows; i++)
         free_windows_[i] = options.windows - 1 - i;
-    for (Window &window : windows_)
-        window.pages.reserve(std::min(options.window_pages, options.pages));
-    scratch_.reserve(std::min(options.window_pages, options.pages));
 }
 
 KvCache::~KvCache() {
-    if (host_ != nullptr)
-        ::munmap(host_, host_bytes_);
+    process_areas -= areas_;
+}
+
+Status KvCache::check_options(const KvCacheOptions &options) {
+    if (options.pages == 0)
+        return Status::invalid("pages", options.pages, "at least 1");
+    if (options.windows == 0)
+        return Status::invalid("windows", options.windows, "at least 1");
+    if (options.window_pages == 0)
+        return Status::invalid("windowPages", options.window_pages, "at least 1");
+    const auto page_bytes = static_cast<int64_t>(options.page_bytes);
+    if (page_bytes <= 0)
+        return Status::invalid("pageBytes", page_bytes, "at least 1");
+    if (!product_fits(options.page_bytes, size_t{options.pages} + options.host_pages) ||
+        !product_fits(options.page_bytes, options.window_pages) ||
+        !product_fits(options.page_bytes * options.window_pages, options.windows))
+        return Status::invalid("pageBytes", page_bytes, "sizes that fit the address space");
+    return Status::success();
 }
 
 Status KvCache::create(const KvCacheOptions &options, std::unique_ptr<KvCache> &out) {
     const size_t granularity = posix_granularity();
-    if (options.page_bytes == 0 || options.page_bytes % granularity != 0)
-        return invalid("pageBytes", options.page_bytes, "a multiple of " + std::to_string(granularity));
-    if (options.pages == 0)
-        return invalid("pages", options.pages, "at least 1");
-    if (options.windows == 0)
-        return invalid("windows", options.windows, "at least 1");
-    if (options.window_pages == 0)
-        return invalid("windowPages", options.window_pages, "at least 1");
-    if (!product_fits(options.page_bytes, options.pages) || !product_fits(options.page_bytes, options.host_pages) ||
-        !product_fits(options.page_bytes, options.window_pages) ||
-        !product_fits(options.page_bytes * options.window_pages, options.windows))
-        return invalid("pageBytes", options.page_bytes, "sizes that fit the address space");
+    if (options.page_bytes % granularity != 0)
+        return Status::invalid("pageBytes", static_cast<int64_t>(options.page_bytes),
+                               "a multiple of " + std::to_string(granularity));
+    if (Status status = check_options(options); !status.ok())
+        return status;
+    std::unique_ptr<VirtualMemory> memory;
+    Status status = create_posix_memory(options.page_bytes * options.pages,
+                                        options.page_bytes * options.host_pages, memory);
+    return status.ok() ? create(options, std::move(memory), out) : status;
+}
 
-    std::unique_ptr<KvCache> cache(new KvCache(options));
-    Status status = create_posix_memory(options.page_bytes * options.pages, cache->memory_);
-    if (status.ok())
-        status = cache->memory_->reserve(cache->reserved_bytes(), cache->base_);
+Status KvCache::create(const KvCacheOptions &options, std::unique_ptr<VirtualMemory> memory,
+                       std::unique_ptr<KvCache> &out) {
+    if (Status status = check_options(options); !status.ok())
+        return status;
+    std::unique_ptr<KvCache> cache;
+    try {
+        cache.reset(new KvCache(options));
+    } catch (const std::bad_alloc &) {
+        return Status::error("KVPAGE_OUT_OF_MEMORY", "no memory for the lists of pages and windows");
+    }
+    cache->memory_ = std::move(memory);
+    Status status = cache->memory_->reserve(cache->reserved_bytes(), cache->base_);
+    if (status.ok() && options.host_pages > 0)
+        status = cache->memory_->allocate_host(options.page_bytes * options.host_pages, cache->host_);
     if (!status.ok())
         return status;
     const size_t limit = cache->memory_->areas_limit();
     cache->areas_limit_ = limit > 2 * kAreasReserve ? limit - kAreasReserve : limit / 2;
-    if (options.host_pages > 0) {
-        // Reserved, not touched: the tier's bytes become resident as it fills, and never more than the bound.
-        cache->host_bytes_ = options.page_bytes * options.host_pages;
-        void *host = ::mmap(nullptr, cache->host_bytes_, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (host == MAP_FAILED)
-            return Status::error("KVPAGE_OUT_OF_MEMORY", "reserving the host tier of " +
-                                                             std::to_string(cache->host_bytes_) +
-                                                             " bytes failed: " + std::strerror(errno));
-        cache->host_ = static_cast<std::byte *>(host);
-    }
     out = std::move(cache);
     return Status::success();
 }
 
 Status KvCache::check_window(uint32_t window) const {
     if (window >= options_.windows)
-        return invalid("window", window, "less than " + std::to_string(options_.windows));
+        return Status::invalid("window", window, "less than " + std::to_string(options_.windows));
     if (!windows_[window].open)
         return Status::error("KVPAGE_WINDOW_CLOSED", "window " + std::to_string(window) + " is not open");
-    return Status::success();
-}
-
-Status KvCache::check_page(uint32_t page, const PagePool &pool, const char *what) const {
-    if (page >= pool.pages())
-        return invalid(what, page, "less than " + std::to_string(pool.pages()));
-    if (pool.references(page) == 0)
-        return Status::error("KVPAGE_PAGE_FREE", std::string(what) + " " + std::to_string(page) + " is free");
     return Status::success();
 }
 
@@ -123,24 +141,40 @@ Status KvCache::mapped_pages(uint32_t window, uint32_t &pages) const {
     return status;
 }
 
+Status KvCache::page_at(uint32_t window, uint32_t index, uint32_t &page) const {
+    Status status = check_window(window);
+    if (!status.ok())
+        return status;
+    const auto &pages = windows_[window].pages;
+    if (index >= pages.size())
+        return Status::error("KVPAGE_NOT_MAPPED", "index is " + std::to_string(index) +
+                                                      "; expected less than the " +
+                                                      std::to_string(pages.size()) + " mapped pages");
+    page = pages[index];
+    return Status::success();
+}
+
 Status KvCache::grow(uint32_t window, uint32_t pages) {
     Status status = check_window(window);
     if (!status.ok())
         return status;
     if (pages > options_.window_pages)
-        return invalid("pages", pages, "at most windowPages (" + std::to_string(options_.window_pages) + ")");
+        return Status::invalid("pages", pages,
+                               "at most windowPages, " + std::to_string(options_.window_pages));
     const size_t mapped = windows_[window].pages.size();
     if (pages <= mapped)
         return Status::success();
     const uint32_t missing = pages - static_cast<uint32_t>(mapped);
     if (missing > pool_.free())
         return out_of_pages(missing);
-    std::vector<uint32_t> fresh(missing);
-    for (uint32_t &page : fresh)
-        page = pool_.allocate();
-    status = append(window, fresh);
-    // The mapping holds its own reference; ours goes either way.
-    for (auto page = fresh.rbegin(); page != fresh.rend(); ++page)
+    if (!make_room(scratch_, missing))
+        return no_room();
+    scratch_.clear();
+    for (uint32_t i = 0; i < missing; i++)
+        scratch_.push_back(pool_.allocate());
+    status = append(window, scratch_);
+    // The mapping holds its own reference; ours goes either way, in the order that restores the pool.
+    for (auto page = scratch_.rbegin(); page != scratch_.rend(); ++page)
         pool_.release(*page);
     return status;
 }
@@ -149,39 +183,50 @@ Status KvCache::map(uint32_t window, std::span<const int32_t> pages) {
     Status status = check_window(window);
     if (!status.ok())
         return status;
-    const size_t mapped = windows_[window].pages.size();
-    if (pages.size() > options_.window_pages - mapped)
-        return invalid("pages.length", pages.size(),
-                       "at most the window's " + std::to_string(options_.window_pages - mapped) + " pages left");
-    for (int32_t page : pages)
-        if (status = check_page(static_cast<uint32_t>(page), pool_, "page"); !status.ok())
-            return status;
+    const size_t left = options_.window_pages - windows_[window].pages.size();
+    if (pages.size() > left)
+        return Status::invalid("pages.length", static_cast<int64_t>(pages.size()),
+                               "at most what is left of the window, " + std::to_string(left));
+    if (!make_room(scratch_, pages.size()))
+        return no_room();
+    // Copied, then checked: the caller's memory may be shared with another thread.
     scratch_.assign(pages.begin(), pages.end());
+    for (uint32_t page : scratch_)
+        if (status = check_page(static_cast<int32_t>(page)); !status.ok())
+            return status;
     return append(window, scratch_);
 }
 
-uint32_t KvCache::added_runs(const Window &window, std::span<const uint32_t> pages) const {
+uint32_t KvCache::added_runs(const Window &window, std::span<const uint32_t> pages) {
     uint32_t runs = 0;
-    for (size_t i = 0; i < pages.size(); i++) {
-        const bool first = i == 0 && window.pages.empty();
-        const uint32_t previous = i > 0 ? pages[i - 1] : first ? 0 : window.pages.back();
-        if (first || pages[i] != previous + 1)
-            runs++;
+    bool first = window.pages.empty();
+    uint32_t previous = first ? 0 : window.pages.back();
+    for (uint32_t page : pages) {
+        runs += first || page != previous + 1 ? 1 : 0;
+        first = false;
+        previous = page;
     }
     return runs;
 }
 
 Status KvCache::append(uint32_t index, std::span<const uint32_t> pages) {
+    if (pages.empty())
+        return Status::success();
     Window &window = windows_[index];
+    const size_t mapped = window.pages.size();
+    if (!make_room(window.pages, mapped + pages.size()))
+        return no_room();
     const uint32_t runs = added_runs(window, pages);
     // A window with mappings also splits the reservation: one area more for what is left of it.
-    const size_t areas = runs + (window.pages.empty() && !pages.empty() ? 1 : 0);
-    if (areas_ + areas > areas_limit_)
+    const size_t areas = runs + (mapped == 0 ? 1 : 0);
+    const size_t in_use = process_areas.fetch_add(areas);
+    if (in_use + areas > areas_limit_) {
+        process_areas -= areas;
         return Status::error("KVPAGE_OUT_OF_AREAS",
                              "the mapping needs " + std::to_string(areas) + " more areas; " +
-                                 std::to_string(areas_) + " of " + std::to_string(areas_limit_) +
+                                 std::to_string(in_use) + " of " + std::to_string(areas_limit_) +
                                  " are in use (raise vm.max_map_count, or use larger pages)");
-    const size_t mapped = window.pages.size();
+    }
     for (size_t i = 0; i < pages.size();) {
         size_t end = i + 1;
         while (end < pages.size() && pages[end] == pages[end - 1] + 1)
@@ -189,8 +234,9 @@ Status KvCache::append(uint32_t index, std::span<const uint32_t> pages) {
         Status status = memory_->map(address(index, mapped + i), pages[i] * options_.page_bytes,
                                      (end - i) * options_.page_bytes);
         if (!status.ok()) {
-            if (i > 0)
-                (void)memory_->unmap(address(index, mapped), i * options_.page_bytes);
+            // Including the run that failed: it may be mapped in part.
+            (void)memory_->unmap(address(index, mapped), end * options_.page_bytes);
+            process_areas -= areas;
             return status;
         }
         i = end;
@@ -205,6 +251,22 @@ Status KvCache::append(uint32_t index, std::span<const uint32_t> pages) {
     return Status::success();
 }
 
+// A page in flight may lose references but not its last one. It may be mapped several times in what goes
+// away.
+Status KvCache::check_last_references(const Window &window, size_t from) const {
+    for (size_t i = from; i < window.pages.size(); i++) {
+        const uint32_t page = window.pages[i];
+        if (in_flight_[page] == 0)
+            continue;
+        const auto lost =
+            std::count(window.pages.begin() + static_cast<ptrdiff_t>(from), window.pages.end(), page);
+        if (static_cast<uint32_t>(lost) == pool_.references(page))
+            return Status::error("KVPAGE_PAGE_IN_FLIGHT",
+                                 "page " + std::to_string(page) + " is being copied and would be freed");
+    }
+    return Status::success();
+}
+
 Status KvCache::truncate(uint32_t index, uint32_t pages) {
     Status status = check_window(index);
     if (!status.ok())
@@ -213,226 +275,24 @@ Status KvCache::truncate(uint32_t index, uint32_t pages) {
     const size_t mapped = window.pages.size();
     if (pages >= mapped)
         return Status::success();
-    for (size_t i = pages; i < mapped; i++)
-        if (pool_.references(window.pages[i]) == 1 && in_flight_[window.pages[i]] > 0)
-            return Status::error("KVPAGE_PAGE_IN_FLIGHT",
-                                 "page " + std::to_string(window.pages[i]) + " is being copied");
-    status = memory_->unmap(address(index, pages), (mapped - pages) * options_.page_bytes);
+    status = check_last_references(window, pages);
+    if (status.ok())
+        status = memory_->unmap(address(index, pages), (mapped - pages) * options_.page_bytes);
     if (!status.ok())
         return status;
+    size_t areas = pages == 0 ? 1 : 0;
     for (size_t i = mapped; i-- > pages;) {
-        const bool starts_run = i == 0 || window.pages[i] != window.pages[i - 1] + 1;
-        window.runs -= starts_run ? 1 : 0;
-        areas_ -= starts_run ? 1 : 0;
-        pool_.release(window.pages[i]);
-        mappings_[window.pages[i]]--;
+        const uint32_t page = window.pages[i];
+        if (i == 0 || page != window.pages[i - 1] + 1) {
+            window.runs--;
+            areas++;
+        }
+        mappings_[page]--;
+        pool_.release(page);
         window.pages.pop_back();
     }
-    if (window.pages.empty())
-        areas_--;
-    return Status::success();
-}
-
-Status KvCache::page_at(uint32_t window, uint32_t index, uint32_t &page) const {
-    Status status = check_window(window);
-    if (!status.ok())
-        return status;
-    const auto &pages = windows_[window].pages;
-    if (index >= pages.size())
-        return invalid("index", index, "less than the " + std::to_string(pages.size()) + " mapped pages");
-    page = pages[index];
-    return Status::success();
-}
-
-Status KvCache::allocate(uint32_t &page) {
-    if (pool_.free() == 0)
-        return out_of_pages(1);
-    page = pool_.allocate();
-    return Status::success();
-}
-
-Status KvCache::retain(uint32_t page) {
-    Status status = check_page(page, pool_, "page");
-    if (status.ok())
-        pool_.retain(page);
-    return status;
-}
-
-Status KvCache::release(uint32_t page) {
-    Status status = check_page(page, pool_, "page");
-    if (!status.ok())
-        return status;
-    if (pool_.references(page) == 1 && in_flight_[page] > 0)
-        return Status::error("KVPAGE_PAGE_IN_FLIGHT", "page " + std::to_string(page) + " is being copied");
-    // What is left may be the mappings' own; those are dropped by truncate() alone.
-    if (pool_.references(page) == mappings_[page])
-        return Status::error("KVPAGE_PAGE_MAPPED",
-                             "page " + std::to_string(page) + " has no reference but its mappings'");
-    pool_.release(page);
-    return Status::success();
-}
-
-Status KvCache::references(uint32_t page, uint32_t &count) const {
-    if (page >= options_.pages)
-        return invalid("page", page, "less than " + std::to_string(options_.pages));
-    count = pool_.references(page);
-    return Status::success();
-}
-
-Status KvCache::allocate_host(uint32_t &host_page) {
-    if (host_pool_.free() == 0)
-        return Status::error("KVPAGE_OUT_OF_HOST_PAGES",
-                             "all " + std::to_string(options_.host_pages) + " host pages are in use");
-    host_page = host_pool_.allocate();
-    return Status::success();
-}
-
-Status KvCache::release_host(uint32_t host_page) {
-    Status status = check_page(host_page, host_pool_, "hostPage");
-    if (!status.ok())
-        return status;
-    if (host_in_flight_[host_page] > 0)
-        return Status::error("KVPAGE_PAGE_IN_FLIGHT", "host page " + std::to_string(host_page) + " is being copied");
-    host_pool_.release(host_page);
-    return Status::success();
-}
-
-Status KvCache::begin_copy(Direction direction, std::span<const int32_t> pages, std::span<const int32_t> host_pages) {
-    if (pages.size() != host_pages.size())
-        return invalid("hostPages.length", host_pages.size(), "pages.length (" + std::to_string(pages.size()) + ")");
-    for (int32_t page : pages)
-        if (Status status = check_page(static_cast<uint32_t>(page), pool_, "page"); !status.ok())
-            return status;
-    for (int32_t page : host_pages)
-        if (Status status = check_page(static_cast<uint32_t>(page), host_pool_, "hostPage"); !status.ok())
-            return status;
-    // What is written may not be part of another copy: the result would depend on the threads.
-    const auto &written = direction == Direction::out ? host_pages : pages;
-    auto &counts = direction == Direction::out ? host_in_flight_ : in_flight_;
-    for (size_t i = 0; i < written.size(); i++) {
-        if (counts[static_cast<size_t>(written[i])] > 0) {
-            for (size_t k = 0; k < i; k++)
-                counts[static_cast<size_t>(written[k])]--;
-            return Status::error("KVPAGE_PAGE_IN_FLIGHT",
-                                 std::string(direction == Direction::out ? "host page " : "page ") +
-                                     std::to_string(written[i]) + " is being copied, or is named twice");
-        }
-        counts[static_cast<size_t>(written[i])]++;
-    }
-    auto &read_counts = direction == Direction::out ? in_flight_ : host_in_flight_;
-    for (int32_t page : direction == Direction::out ? pages : host_pages)
-        read_counts[static_cast<size_t>(page)]++;
-    return Status::success();
-}
-
-void KvCache::run_copy(Direction direction, std::span<const int32_t> pages,
-                       std::span<const int32_t> host_pages) const {
-    for (size_t i = 0; i < pages.size(); i++) {
-        std::byte *page = memory_->arena() + static_cast<size_t>(pages[i]) * options_.page_bytes;
-        std::byte *host = host_ + static_cast<size_t>(host_pages[i]) * options_.page_bytes;
-        if (direction == Direction::out)
-            std::memcpy(host, page, options_.page_bytes);
-        else
-            std::memcpy(page, host, options_.page_bytes);
-    }
-}
-
-void KvCache::end_copy(std::span<const int32_t> pages, std::span<const int32_t> host_pages) {
-    for (int32_t page : pages)
-        in_flight_[static_cast<size_t>(page)]--;
-    for (int32_t page : host_pages)
-        host_in_flight_[static_cast<size_t>(page)]--;
-}
-
-Status KvCache::page_bytes(uint32_t page, std::span<std::byte> &bytes) {
-    Status status = check_page(page, pool_, "page");
-    if (status.ok())
-        bytes = {memory_->arena() + page * options_.page_bytes, options_.page_bytes};
-    return status;
-}
-
-Status KvCache::host_page_bytes(uint32_t host_page, std::span<std::byte> &bytes) {
-    Status status = check_page(host_page, host_pool_, "hostPage");
-    if (status.ok())
-        bytes = {host_ + host_page * options_.page_bytes, options_.page_bytes};
-    return status;
-}
-
-Status KvCache::window_range(uint32_t window, size_t offset, size_t length, std::byte *&bytes) {
-    Status status = check_window(window);
-    if (!status.ok())
-        return status;
-    const size_t mapped = windows_[window].pages.size() * options_.page_bytes;
-    if (offset > mapped || length > mapped - offset)
-        return Status::error("KVPAGE_NOT_MAPPED", "bytes " + std::to_string(offset) + " to " +
-                                                      std::to_string(offset + length) + " of window " +
-                                                      std::to_string(window) + "; " + std::to_string(mapped) +
-                                                      " are mapped");
-    bytes = address(window, 0) + offset;
-    return Status::success();
-}
-
-KvCacheStats KvCache::stats() const {
-    size_t mapped = 0;
-    size_t shared = 0;
-    for (uint32_t mappings : mappings_) {
-        mapped += mappings;
-        shared += mappings > 1 ? 1 : 0;
-    }
-    const size_t page = options_.page_bytes;
-    return {
-        .virtual_bytes = reserved_bytes(),
-        .physical_bytes = memory_->arena_bytes(),
-        .allocated_bytes = (options_.pages - pool_.free()) * page,
-        .mapped_bytes = mapped * page,
-        .shared_bytes = shared * page,
-        .host_bytes = host_bytes_,
-        .host_allocated_bytes = (options_.host_pages - host_pool_.free()) * page,
-        .areas = areas_,
-    };
-}
-
-Status KvCache::check_integrity() const {
-    auto broken = [](const std::string &what) { return Status::error("KVPAGE_INTEGRITY", what); };
-    std::vector<uint32_t> mappings(options_.pages, 0);
-    size_t areas = 0;
-    size_t closed = 0;
-    for (const Window &window : windows_) {
-        closed += window.open ? 0 : 1;
-        if (!window.open && !window.pages.empty())
-            return broken("a closed window has mappings");
-        if (window.pages.size() > options_.window_pages)
-            return broken("a window has more mappings than pages");
-        uint32_t runs = 0;
-        for (size_t i = 0; i < window.pages.size(); i++) {
-            mappings[window.pages[i]]++;
-            runs += i == 0 || window.pages[i] != window.pages[i - 1] + 1 ? 1 : 0;
-        }
-        if (runs != window.runs)
-            return broken("a window's runs are miscounted");
-        areas += runs + (window.pages.empty() ? 0 : 1);
-    }
-    if (areas != areas_)
-        return broken("the areas are miscounted");
-    if (closed != free_windows_.size())
-        return broken("a closed window is not free");
-    for (const PagePool *pool : {&pool_, &host_pool_}) {
-        std::vector<bool> free(pool->pages(), false);
-        for (uint32_t page : pool->free_list()) {
-            if (free[page])
-                return broken("page " + std::to_string(page) + " is in the pool twice");
-            free[page] = true;
-        }
-        for (uint32_t page = 0; page < pool->pages(); page++)
-            if (free[page] != (pool->references(page) == 0))
-                return broken("page " + std::to_string(page) + ": pool and references disagree");
-    }
-    for (uint32_t page = 0; page < options_.pages; page++) {
-        if (mappings[page] != mappings_[page])
-            return broken("page " + std::to_string(page) + ": its mappings are miscounted");
-        if (mappings[page] > pool_.references(page))
-            return broken("page " + std::to_string(page) + " has more mappings than references");
-    }
+    areas_ -= areas;
+    process_areas -= areas;
     return Status::success();
 }
 

@@ -1,5 +1,5 @@
-// Pages of one size under a hard budget, counted by references and reused last in, first out: the page freed last
-// is the one most likely still in a cache. Invariant: a page is in the pool exactly when its count is 0.
+// Pages of one size under a hard budget, counted by references and reused last in, first out: the page freed
+// last is the one most likely still in a cache. Invariant: a page is in the pool exactly when its count is 0.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,8 @@
-// Failures are values: a stable code for programs and a message for people. No exception leaves the allocator.
+// Failures are values: a stable code for programs and a message for people. No exception leaves the
+// allocator.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -12,7 +14,13 @@ struct [[nodiscard]] Status {
 
     bool ok() const { return code.empty(); }
     static Status success() { return {}; }
-    static Status error(std::string code, std::string message) { return {std::move(code), std::move(message)}; }
+    static Status error(std::string code, std::string message) {
+        return {std::move(code), std::move(message)};
+    }
+    static Status invalid(const std::string &field, int64_t value, const std::string &expected) {
+        return error("KVPAGE_INVALID_ARGUMENT",
+                     field + " is " + std::to_string(value) + "; expected " + expected);
+    }
 };
 
 } // namespace kvpage::vattention

@@ -1,7 +1,6 @@
 // The KvCache class as JavaScript sees it. Copies run on libuv's workers; everything else is synchronous.
 #include "vattention/kv_cache.h"
 
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -15,7 +14,8 @@ using vattention::KvCacheOptions;
 using vattention::KvCacheStats;
 using Direction = KvCache::Direction;
 
-// Moves bytes off the main thread. It shares the cache, so that disposal during a copy frees nothing under it.
+// Moves bytes off the main thread. It shares the cache, so that disposal during a copy frees nothing under
+// it.
 class CopyWorker final : public Napi::AsyncWorker {
   public:
     CopyWorker(Napi::Env env, std::shared_ptr<KvCache> cache, Direction direction, std::vector<int32_t> pages,
@@ -77,7 +77,7 @@ class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
 
     explicit KvCacheAddon(const Napi::CallbackInfo &info) : Napi::ObjectWrap<KvCacheAddon>(info) {
         KvCacheOptions options;
-        options.page_bytes = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
+        options.page_bytes = size_argument(info, 0);
         options.pages = uint32_argument(info, 1);
         options.windows = uint32_argument(info, 2);
         options.window_pages = uint32_argument(info, 3);
@@ -90,28 +90,40 @@ class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
   private:
     using Info = Napi::CallbackInfo;
 
-    Napi::Value base_address(const Info &info) { return Napi::BigInt::New(info.Env(), cache_->base_address()); }
-    Napi::Value free_pages(const Info &info) { return Napi::Number::New(info.Env(), cache_->free_pages()); }
-    Napi::Value free_host_pages(const Info &info) {
-        return Napi::Number::New(info.Env(), cache_->free_host_pages());
+    KvCache &live(const Info &info) {
+        if (cache_ == nullptr)
+            throw make_error(info.Env(), "KVPAGE_DISPOSED", "the cache was disposed");
+        return *cache_;
     }
-    Napi::Value free_windows(const Info &info) { return Napi::Number::New(info.Env(), cache_->free_windows()); }
+
+    Napi::Value base_address(const Info &info) {
+        return Napi::BigInt::New(info.Env(), live(info).base_address());
+    }
+    Napi::Value free_pages(const Info &info) {
+        return Napi::Number::New(info.Env(), live(info).free_pages());
+    }
+    Napi::Value free_host_pages(const Info &info) {
+        return Napi::Number::New(info.Env(), live(info).free_host_pages());
+    }
+    Napi::Value free_windows(const Info &info) {
+        return Napi::Number::New(info.Env(), live(info).free_windows());
+    }
 
     // The operations that take up to two integers and give one or none.
     using Out = vattention::Status (KvCache::*)(uint32_t &);
     Napi::Value give(const Info &info, Out operation) {
         uint32_t value = 0;
-        check(info.Env(), (cache_.get()->*operation)(value));
+        check(info.Env(), (live(info).*operation)(value));
         return Napi::Number::New(info.Env(), value);
     }
     using In = vattention::Status (KvCache::*)(uint32_t);
     Napi::Value take(const Info &info, In operation) {
-        check(info.Env(), (cache_.get()->*operation)(uint32_argument(info, 0)));
+        check(info.Env(), (live(info).*operation)(uint32_argument(info, 0)));
         return info.Env().Undefined();
     }
     using In2 = vattention::Status (KvCache::*)(uint32_t, uint32_t);
     Napi::Value take2(const Info &info, In2 operation) {
-        check(info.Env(), (cache_.get()->*operation)(uint32_argument(info, 0), uint32_argument(info, 1)));
+        check(info.Env(), (live(info).*operation)(uint32_argument(info, 0), uint32_argument(info, 1)));
         return info.Env().Undefined();
     }
 
@@ -127,22 +139,22 @@ class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
 
     Napi::Value mapped_pages(const Info &info) {
         uint32_t pages = 0;
-        check(info.Env(), cache_->mapped_pages(uint32_argument(info, 0), pages));
+        check(info.Env(), live(info).mapped_pages(uint32_argument(info, 0), pages));
         return Napi::Number::New(info.Env(), pages);
     }
     Napi::Value page_at(const Info &info) {
         uint32_t page = 0;
-        check(info.Env(), cache_->page_at(uint32_argument(info, 0), uint32_argument(info, 1), page));
+        check(info.Env(), live(info).page_at(uint32_argument(info, 0), uint32_argument(info, 1), page));
         return Napi::Number::New(info.Env(), page);
     }
     Napi::Value references(const Info &info) {
         uint32_t count = 0;
-        check(info.Env(), cache_->references(uint32_argument(info, 0), count));
+        check(info.Env(), live(info).references(uint32_argument(info, 0), count));
         return Napi::Number::New(info.Env(), count);
     }
     Napi::Value map(const Info &info) {
         auto pages = typed_array_argument<Napi::Int32Array>(info, 1, napi_int32_array);
-        check(info.Env(), cache_->map(uint32_argument(info, 0), {pages.Data(), pages.ElementLength()}));
+        check(info.Env(), live(info).map(uint32_argument(info, 0), {pages.Data(), pages.ElementLength()}));
         return info.Env().Undefined();
     }
 
@@ -154,7 +166,7 @@ class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
         // Copied: the caller may change its arrays while the bytes move.
         std::vector<int32_t> page_list(pages.Data(), pages.Data() + pages.ElementLength());
         std::vector<int32_t> host_list(host.Data(), host.Data() + host.ElementLength());
-        check(info.Env(), cache_->begin_copy(direction, page_list, host_list));
+        check(info.Env(), live(info).begin_copy(direction, page_list, host_list));
         auto *worker =
             new CopyWorker(info.Env(), cache_, direction, std::move(page_list), std::move(host_list));
         Napi::Promise promise = worker->promise();
@@ -162,52 +174,37 @@ class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
         return promise;
     }
 
+    // Bytes of a Uint8Array; valid until JavaScript runs again.
+    static std::span<std::byte> bytes(const Info &info, size_t index) {
+        auto array = typed_array_argument<Napi::Uint8Array>(info, index, napi_uint8_array);
+        return {reinterpret_cast<std::byte *>(array.Data()), array.ByteLength()};
+    }
     Napi::Value read_page(const Info &info) {
-        std::span<std::byte> bytes;
-        check(info.Env(), cache_->page_bytes(uint32_argument(info, 0), bytes));
-        return transfer(info, 1, bytes, false);
+        check(info.Env(), live(info).read_page(uint32_argument(info, 0), bytes(info, 1)));
+        return info.Env().Undefined();
     }
     Napi::Value write_page(const Info &info) {
-        std::span<std::byte> bytes;
-        check(info.Env(), cache_->page_bytes(uint32_argument(info, 0), bytes));
-        return transfer(info, 1, bytes, true);
+        check(info.Env(), live(info).write_page(uint32_argument(info, 0), bytes(info, 1)));
+        return info.Env().Undefined();
     }
     Napi::Value read_host_page(const Info &info) {
-        std::span<std::byte> bytes;
-        check(info.Env(), cache_->host_page_bytes(uint32_argument(info, 0), bytes));
-        return transfer(info, 1, bytes, false);
-    }
-    Napi::Value zero(const Info &info) {
-        std::span<std::byte> bytes;
-        check(info.Env(), cache_->page_bytes(uint32_argument(info, 0), bytes));
-        std::memset(bytes.data(), 0, bytes.size());
+        check(info.Env(), live(info).read_host_page(uint32_argument(info, 0), bytes(info, 1)));
         return info.Env().Undefined();
     }
-    Napi::Value read(const Info &info) { return window_transfer(info, false); }
-    Napi::Value write(const Info &info) { return window_transfer(info, true); }
-    Napi::Value window_transfer(const Info &info, bool to_memory) {
-        auto array = typed_array_argument<Napi::Uint8Array>(info, 2, napi_uint8_array);
-        const auto offset = static_cast<size_t>(info[1].As<Napi::Number>().Int64Value());
-        std::byte *bytes = nullptr;
-        check(info.Env(), cache_->window_range(uint32_argument(info, 0), offset, array.ByteLength(), bytes));
-        return transfer(info, 2, {bytes, array.ByteLength()}, to_memory);
-    }
-    // Between an Uint8Array and memory of the same length.
-    Napi::Value transfer(const Info &info, size_t index, std::span<std::byte> bytes, bool to_memory) {
-        auto array = typed_array_argument<Napi::Uint8Array>(info, index, napi_uint8_array);
-        if (array.ByteLength() != bytes.size())
-            throw make_error(info.Env(), "KVPAGE_INVALID_ARGUMENT",
-                             "the array holds " + std::to_string(array.ByteLength()) + " bytes; expected " +
-                                 std::to_string(bytes.size()));
-        if (to_memory)
-            std::memcpy(bytes.data(), array.Data(), bytes.size());
-        else
-            std::memcpy(array.Data(), bytes.data(), bytes.size());
+    Napi::Value read(const Info &info) {
+        const size_t offset = size_argument(info, 1);
+        check(info.Env(), live(info).read_window(uint32_argument(info, 0), offset, bytes(info, 2)));
         return info.Env().Undefined();
     }
+    Napi::Value write(const Info &info) {
+        const size_t offset = size_argument(info, 1);
+        check(info.Env(), live(info).write_window(uint32_argument(info, 0), offset, bytes(info, 2)));
+        return info.Env().Undefined();
+    }
+    Napi::Value zero(const Info &info) { return take(info, &KvCache::zero_page); }
 
     Napi::Value stats(const Info &info) {
-        const KvCacheStats stats = cache_->stats();
+        const KvCacheStats stats = live(info).stats();
         Napi::Object object = Napi::Object::New(info.Env());
         auto set = [&](const char *name, size_t value) { object.Set(name, static_cast<double>(value)); };
         set("virtualBytes", stats.virtual_bytes);
@@ -221,7 +218,7 @@ class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
         return object;
     }
     Napi::Value check_integrity(const Info &info) {
-        check(info.Env(), cache_->check_integrity());
+        check(info.Env(), live(info).check_integrity());
         return info.Env().Undefined();
     }
     Napi::Value dispose(const Info &info) {
@@ -229,7 +226,7 @@ class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
         return info.Env().Undefined();
     }
 
-    // Null after dispose(); the TypeScript face refuses every call then.
+    // Null after dispose(). Shared with the copies in flight.
     std::shared_ptr<KvCache> cache_;
 };
 

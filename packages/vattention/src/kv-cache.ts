@@ -4,13 +4,16 @@ import { type KvCacheStats, loadAddon, type NativeKvCache } from "./native.ts";
 export interface KvCacheOptions {
   /** Bytes of one page: a multiple of {@link KvCache.granularity}. */
   readonly pageBytes: number;
-  /** Physical pages: the hard bound. All are allocated at creation. */
+  /** Physical pages: the hard bound. All are allocated at creation, or creation fails. */
   readonly pages: number;
   /** Windows that can be open at once. Address space only. */
   readonly windows: number;
   /** Pages of one window: the longest sequence. Address space only. */
   readonly windowPages: number;
-  /** Pages of the host tier, reserved at creation and resident as they fill (default 0). */
+  /**
+   * Pages of the host tier (default 0). Their bytes must be available at creation, or creation fails; they become
+   * resident as they are first written, and stay so until disposal.
+   */
   readonly hostPages?: number;
   readonly backend?: "posix";
 }
@@ -39,7 +42,8 @@ export class KvCache implements Disposable {
   readonly #copies = new Set<Promise<void>>();
 
   /** Smallest mappable unit in bytes. */
-  static granularity(): number {
+  static granularity(backend: "posix" = "posix"): number {
+    requireBackend(backend);
     return loadAddon().granularity;
   }
 
@@ -52,7 +56,7 @@ export class KvCache implements Disposable {
     requireInteger("windows", windows, 1, 2 ** 20);
     requireInteger("windowPages", windowPages, 1, 2 ** 31 - 1);
     requireInteger("hostPages", hostPages, 0, 2 ** 31 - 1);
-    if (backend !== "posix") throw invalid("backend", backend, '"posix"');
+    requireBackend(backend);
     this.#native = new (loadAddon().KvCache)(pageBytes, pages, windows, windowPages, hostPages);
     this.pageBytes = pageBytes;
     this.pages = pages;
@@ -108,10 +112,10 @@ export class KvCache implements Disposable {
 
   /** Maps existing pages behind the window's last one, in order. Mapping a page twice shares it. */
   map(window: number, pages: Int32Array): void {
-    this.#live.map(this.#window(window), pageList("pages", pages, this.pages));
+    this.#live.map(this.#window(window), pageList("pages", pages));
   }
 
-  /** Unmaps from the end until `pages` pages are left. */
+  /** Unmaps from the end until `pages` pages are left; a page in flight never loses its last reference. */
   truncate(window: number, pages: number): void {
     requireInteger("pages", pages, 0, this.windowPages);
     this.#live.truncate(this.#window(window), pages);
@@ -132,7 +136,12 @@ export class KvCache implements Disposable {
     this.#live.retain(this.#page(page));
   }
 
-  /** Drops a reference that `allocate` or `retain` gave. */
+  /**
+   * Drops a reference that `allocate` or `retain` gave; those of mappings go with `truncate` and `closeWindow`.
+   *
+   * @throws VAttentionError KVPAGE_PAGE_FREE, KVPAGE_PAGE_MAPPED; KVPAGE_PAGE_IN_FLIGHT if it is the last one of a
+   *   page that is being copied.
+   */
   release(page: number): void {
     this.#live.release(this.#page(page));
   }
@@ -146,24 +155,27 @@ export class KvCache implements Disposable {
     return this.#live.allocateHost();
   }
 
+  /** @throws VAttentionError KVPAGE_PAGE_FREE, KVPAGE_PAGE_IN_FLIGHT */
   releaseHost(hostPage: number): void {
     this.#live.releaseHost(this.#hostPage(hostPage));
   }
 
   /**
-   * Copies `pages[i]` to `hostPages[i]` for all i, off the main thread. Until the promise settles the pages are
-   * in flight: they can be read but not freed, and nothing else may be copied into the host pages.
+   * Copies `pages[i]` to `hostPages[i]` for all i, off the main thread. Until the promise settles they are in
+   * flight: the pages may be read, also by another copy, but not written or freed, the host pages none of it.
+   * That is enforced for every call here (KVPAGE_PAGE_IN_FLIGHT), and is the caller's duty for what runs on addresses.
+   * Rejects, before anything is copied, when an argument is wrong.
    */
   async pageOut(pages: Int32Array, hostPages: Int32Array): Promise<void> {
-    const from = pageList("pages", pages, this.pages);
-    const to = pageList("hostPages", hostPages, this.hostPages);
+    const from = pageList("pages", pages);
+    const to = pageList("hostPages", hostPages);
     await this.#track(this.#live.pageOut(from, to));
   }
 
   /** Copies `hostPages[i]` to `pages[i]` for all i, off the main thread; the counterpart of {@link pageOut}. */
   async pageIn(hostPages: Int32Array, pages: Int32Array): Promise<void> {
-    const from = pageList("hostPages", hostPages, this.hostPages);
-    const to = pageList("pages", pages, this.pages);
+    const from = pageList("hostPages", hostPages);
+    const to = pageList("pages", pages);
     await this.#track(this.#live.pageIn(from, to));
   }
 
@@ -252,7 +264,7 @@ export class KvCache implements Disposable {
 function invalid(field: string, value: unknown, expected: string): VAttentionError {
   let shown: string;
   try {
-    shown = String(value);
+    shown = String(value).slice(0, 40);
   } catch {
     shown = typeof value;
   }
@@ -266,13 +278,20 @@ function requireInteger(field: string, value: number, minimum: number, maximum: 
   return value;
 }
 
-function pageList(field: string, value: Int32Array, pages: number): Int32Array {
-  if (!(value instanceof Int32Array)) throw invalid(field, value, "an Int32Array");
-  for (let i = 0; i < value.length; i++) requireInteger(`${field}[${i}]`, value[i]!, 0, pages - 1);
+function requireBackend(value: unknown): void {
+  if (value !== "posix") throw invalid("backend", value, '"posix"');
+}
+
+// isView() too: what only inherits from the class has no bytes. The numbers inside are checked natively, on a copy
+// that no other thread can change.
+function pageList(field: string, value: Int32Array): Int32Array {
+  if (!ArrayBuffer.isView(value) || !(value instanceof Int32Array))
+    throw invalid(field, value, "an Int32Array");
   return value;
 }
 
 function bytes(field: string, value: Uint8Array): Uint8Array {
-  if (!(value instanceof Uint8Array)) throw invalid(field, value, "a Uint8Array");
+  if (!ArrayBuffer.isView(value) || !(value instanceof Uint8Array))
+    throw invalid(field, value, "a Uint8Array");
   return value;
 }

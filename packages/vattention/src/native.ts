@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { VAttentionError } from "./errors.ts";
 
-/** The addon's class; arguments are validated by the face, not here. */
+/** The addon's class; the face checks types and ranges, the addon state. */
 export interface NativeKvCache {
   baseAddress(): bigint;
   freePages(): number;
@@ -73,7 +73,9 @@ export function loadAddon(): Addon {
   const platform = `${process.platform}-${process.arch}`;
   const file = process.env["KVPAGE_VATTENTION_NATIVE"] ?? `../prebuilds/${platform}/kvpage.node`;
   try {
-    addon = createRequire(import.meta.url)(file) as Addon;
+    const loaded = createRequire(import.meta.url)(file) as Addon;
+    loaded.setErrorClass(VAttentionError);
+    return (addon = loaded);
   } catch (cause) {
     throw new VAttentionError(
       "KVPAGE_NO_NATIVE",
@@ -81,6 +83,4 @@ export function loadAddon(): Addon {
       { cause },
     );
   }
-  addon.setErrorClass(VAttentionError);
-  return addon;
 }
