@@ -14,8 +14,14 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 function step(title, command, args, env = {}) {
   const started = performance.now();
   console.log(`\n== ${title}`);
-  const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit", env: { ...process.env, ...env } });
-  console.log(`== ${title}: ${status === 0 ? "ok" : "FAILED"} in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  const { status } = spawnSync(command, args, {
+    cwd: root,
+    stdio: "inherit",
+    env: { ...process.env, ...env },
+  });
+  console.log(
+    `== ${title}: ${status === 0 ? "ok" : "FAILED"} in ${((performance.now() - started) / 1000).toFixed(0)} s`,
+  );
   return status === 0;
 }
 
@@ -38,9 +44,25 @@ function count(report, ok) {
 }
 
 function ctest(title, build, env) {
-  const built = step(`build ${title}`, "cmake", ["--build", build, "-j", jobs, "--target", "kvpage_native_tests"]);
+  const built = step(`build ${title}`, "cmake", [
+    "--build",
+    build,
+    "-j",
+    jobs,
+    "--target",
+    "kvpage_native_tests",
+  ]);
   const report = join(work, `${build.replaceAll("/", "-")}.xml`);
-  const args = ["--test-dir", build, "--no-tests=error", "--output-on-failure", "--output-junit", report, "-j", jobs];
+  const args = [
+    "--test-dir",
+    build,
+    "--no-tests=error",
+    "--output-on-failure",
+    "--output-junit",
+    report,
+    "-j",
+    jobs,
+  ];
   count(report, built && step(title, "ctest", args, env));
 }
 
@@ -55,7 +77,15 @@ if (!step("build", process.execPath, ["tools/build.mjs"])) {
   finish();
 }
 // turbo restores the addons without a build folder when it has seen these sources before.
-if (step("configure", "npx", ["cmake-js", "configure", "--out", "build/release", "--CDCMAKE_BUILD_TYPE=Release"])) {
+if (
+  step("configure", "npx", [
+    "cmake-js",
+    "configure",
+    "--out",
+    "build/release",
+    "--CDCMAKE_BUILD_TYPE=Release",
+  ])
+) {
   ctest("C++ tests", "build/release", {});
 } else total.failed++;
 

@@ -142,7 +142,9 @@ describe("refusals", () => {
     const { engine } = start({ pages: 4, hostPages: 100 });
     await expect(engine.generate({ prompt: prompt(30, 1), maxTokens: 10 })).rejects.toMatchObject({
       code: "KVPAGE_REQUEST_TOO_LARGE",
-      message: expect.stringMatching(/30 prompt tokens and maxTokens 10 need 5 pages of 8 tokens; .* holds 4/),
+      message: expect.stringMatching(
+        /30 prompt tokens and maxTokens 10 need 5 pages of 8 tokens; .* holds 4/,
+      ),
     });
     await expect(engine.generate({ prompt: prompt(30, 1), maxTokens: 227 })).rejects.toMatchObject({
       code: "KVPAGE_CONTEXT_EXCEEDED",
@@ -171,7 +173,9 @@ describe("refusals", () => {
   });
 
   it("refuses a step too small for its sequences", () => {
-    expect(() => start({ pages: 4, hostPages: 0, maxSequences: 64, stepTokens: 32 })).toThrow(/stepTokens is 32/);
+    expect(() => start({ pages: 4, hostPages: 0, maxSequences: 64, stepTokens: 32 })).toThrow(
+      /stepTokens is 32/,
+    );
   });
 
   it("takes no request once it closes, and answers those that it has", async () => {
@@ -244,20 +248,23 @@ describe("paging never shows", () => {
     expect(model.widestStep).toBeGreaterThan(1);
   });
 
-  it.each(Array.from({ length: 40 }, (_, i) => i + 1))("random budgets and failing copies, seed %i", async (seed) => {
-    const next = random(seed);
-    const { engine } = start({
-      seed,
-      pages: 14 + Math.floor(next() * 30),
-      hostPages: Math.floor(next() * 60),
-      maxSequences: 1 + Math.floor(next() * 8),
-      policy: policies[Math.floor(next() * policies.length)]!,
-      predictor: predictors[Math.floor(next() * predictors.length)]!,
-      copyFailure: next() < 0.5 ? 0 : 0.2,
-    });
-    await converse(engine, 10, 3, seed);
-    engine.checkIntegrity();
-  });
+  it.each(Array.from({ length: 40 }, (_, i) => i + 1))(
+    "random budgets and failing copies, seed %i",
+    async (seed) => {
+      const next = random(seed);
+      const { engine } = start({
+        seed,
+        pages: 14 + Math.floor(next() * 30),
+        hostPages: Math.floor(next() * 60),
+        maxSequences: 1 + Math.floor(next() * 8),
+        policy: policies[Math.floor(next() * policies.length)]!,
+        predictor: predictors[Math.floor(next() * predictors.length)]!,
+        copyFailure: next() < 0.5 ? 0 : 0.2,
+      });
+      await converse(engine, 10, 3, seed);
+      engine.checkIntegrity();
+    },
+  );
 });
 
 it("a failing step ends the requests in it with a typed error and nothing else", async () => {

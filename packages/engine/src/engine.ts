@@ -187,7 +187,8 @@ export class Engine implements AsyncDisposable {
   }
 
   #check(request: GenerationRequest): void {
-    if (this.#closing) throw new EngineError("KVPAGE_CLOSED", "the engine is closing and takes no new requests");
+    if (this.#closing)
+      throw new EngineError("KVPAGE_CLOSED", "the engine is closing and takes no new requests");
     validateRequest(request, this.#model.info.vocabulary);
     if (request.signal?.aborted === true) throw aborted();
     const { prompt, maxTokens } = request;

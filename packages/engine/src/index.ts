@@ -1,4 +1,10 @@
-export { Engine, engineDefaults, type EngineOptions, type EngineParts, type EngineSettings } from "./engine.ts";
+export {
+  Engine,
+  engineDefaults,
+  type EngineOptions,
+  type EngineParts,
+  type EngineSettings,
+} from "./engine.ts";
 export { planMemory, type MemoryPlan, type PlanOptions } from "./plan.ts";
 export type { KvMemory, StepModel } from "./ports.ts";
 export type { GeneratedToken, GenerationRequest, GenerationResult, Sampling, TopLogprob } from "./request.ts";

@@ -111,7 +111,12 @@ export class Pager {
    *   pages that came from the host. Afterwards `session.kvTokens` says what is valid: less than `keepTokens`
    *   if a copy failed.
    */
-  tryActivate(session: Session, keepTokens: number, pages: number, spare: number): Promise<number> | undefined {
+  tryActivate(
+    session: Session,
+    keepTokens: number,
+    pages: number,
+    spare: number,
+  ): Promise<number> | undefined {
     const keep = this.pagesFor(keepTokens);
     if (pages + spare > this.available) return undefined;
 
@@ -240,7 +245,8 @@ export class Pager {
         return;
       } catch (error) {
         // Mappings are bounded too (vm.max_map_count): those of idle sessions give way.
-        if ((error as { code?: string }).code !== "KVPAGE_OUT_OF_AREAS" || this.#idleWindows.size === 0) throw error;
+        if ((error as { code?: string }).code !== "KVPAGE_OUT_OF_AREAS" || this.#idleWindows.size === 0)
+          throw error;
         this.#closeIdleWindow();
       }
     }
@@ -397,6 +403,7 @@ export class Pager {
   #free(page: number): void {
     this.#policy.remove(page);
     this.#shadow.remove(page);
+    this.#predictor.forget(page);
     const session = this.#owner[page]!;
     this.#owner[page] = undefined;
     this.#dropHostCopy(page);
@@ -445,7 +452,7 @@ export class Pager {
         shadow.pin(page);
       } else shadow.touch(page, 0);
     }
-    for (const page of pages) shadow.unpin(page);
+    for (let i = pages.length - 1; i >= 0; i--) shadow.unpin(pages[i]!);
   }
 
   /** Walks the whole state; throws on a broken invariant. */
@@ -463,18 +470,21 @@ export class Pager {
       for (let i = 0; i < session.pages.length; i++) {
         const page = session.pages.at(i);
         owned++;
-        if (this.#owner[page] !== session || this.#position[page] !== i) fail(`page ${page} has another owner`);
+        if (this.#owner[page] !== session || this.#position[page] !== i)
+          fail(`page ${page} has another owner`);
         if (this.#device[page]! < 0 && this.#host[page]! < 0) fail(`page ${page} is nowhere`);
         if (this.#policy.has(page) !== (this.#device[page]! >= 0 && this.#leaving[page] === 0)) {
           fail(`page ${page}: policy and memory disagree`);
         }
-        if (this.#hostPolicy.has(page) !== this.#host[page]! >= 0) fail(`page ${page}: host policy disagrees`);
+        if (this.#hostPolicy.has(page) !== this.#host[page]! >= 0)
+          fail(`page ${page}: host policy disagrees`);
         if (this.#device[page]! >= 0) resident++;
         if (this.#host[page]! >= 0) onHost++;
       }
     }
     if (this.#copies.size > 0) return; // pages in flight belong to nobody for a moment
-    if (owned + this.#freeIdCount !== this.#owner.length) fail(`${owned} owned ids and ${this.#freeIdCount} free`);
+    if (owned + this.#freeIdCount !== this.#owner.length)
+      fail(`${owned} owned ids and ${this.#freeIdCount} free`);
     if (resident + this.#memory.freePages !== this.#plan.pages) fail(`${resident} resident pages leak`);
     if (onHost + this.#memory.freeHostPages !== this.#plan.hostPages) fail(`${onHost} host pages leak`);
   }

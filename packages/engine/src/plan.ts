@@ -84,7 +84,10 @@ function defaultPageTokens(rowBytes: number, unit: number): number {
 
 function requireInteger(field: string, value: number, minimum: number): void {
   if (!Number.isSafeInteger(value) || value < minimum) {
-    throw new EngineError("KVPAGE_INVALID_ARGUMENT", `${field} is ${value}; expected an integer ≥ ${minimum}`);
+    throw new EngineError(
+      "KVPAGE_INVALID_ARGUMENT",
+      `${field} is ${value}; expected an integer ≥ ${minimum}`,
+    );
   }
 }
 

@@ -68,14 +68,20 @@ export function validateRequest(request: GenerationRequest, vocabulary: number):
       throw invalid(`prompt[${i}]`, prompt[i], `a token id of 0..${vocabulary - 1}`);
     }
   }
-  if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) throw invalid("maxTokens", maxTokens, "an integer ≥ 1");
+  if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
+    throw invalid("maxTokens", maxTokens, "an integer ≥ 1");
   const { temperature = 0, topK = 0, topP = 1, minP = 0, seed = 0n } = sampling;
-  if (!(temperature >= 0 && temperature < Infinity)) throw invalid("temperature", temperature, "a number ≥ 0");
-  if (!Number.isSafeInteger(topK) || topK < 0 || topK > 0x7fffffff) throw invalid("topK", topK, "an integer ≥ 0");
+  if (!(temperature >= 0 && temperature < Infinity))
+    throw invalid("temperature", temperature, "a number ≥ 0");
+  if (!Number.isSafeInteger(topK) || topK < 0 || topK > 0x7fffffff)
+    throw invalid("topK", topK, "an integer ≥ 0");
   if (!(topP > 0 && topP <= 1)) throw invalid("topP", topP, "a number in (0, 1]");
   if (!(minP >= 0 && minP < 1)) throw invalid("minP", minP, "a number in [0, 1)");
   if (typeof seed !== "bigint") throw invalid("seed", seed, "a bigint");
-  if (topLogprobs !== undefined && !(Number.isInteger(topLogprobs) && topLogprobs >= 0 && topLogprobs <= 20)) {
+  if (
+    topLogprobs !== undefined &&
+    !(Number.isInteger(topLogprobs) && topLogprobs >= 0 && topLogprobs <= 20)
+  ) {
     throw invalid("topLogprobs", topLogprobs, "an integer of 0..20");
   }
 }

@@ -47,5 +47,10 @@ export interface EngineStats {
   /** Pages whose K and V were given up: no room on the host. */
   readonly dropped: number;
   readonly preemptions: number;
-  readonly requests: { readonly stop: number; readonly length: number; readonly abort: number; readonly error: number };
+  readonly requests: {
+    readonly stop: number;
+    readonly length: number;
+    readonly abort: number;
+    readonly error: number;
+  };
 }

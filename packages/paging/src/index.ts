@@ -1,1 +1,22 @@
 export type { Bit, Policy } from "./policy.ts";
+export { createPolicy, policyNames, type PolicyOptions } from "./policies.ts";
+export {
+  createPredictor,
+  predictAll,
+  predictorNames,
+  type Predictor,
+  type PredictorOptions,
+} from "./predictors.ts";
+export type { PolicySizes } from "./residency.ts";
+export { singlePageTrace, type PageTrace } from "./trace.ts";
+export { nextUses, simulate, type SimulationHooks, type SimulationResult } from "./simulate.ts";
+export {
+  discardErrors,
+  discardTruth,
+  phaseErrors,
+  phases,
+  phaseTruth,
+  type DiscardTruth,
+  type PredictionErrors,
+} from "./offline.ts";
+export { PagingError, type PagingErrorCode } from "./errors.ts";

@@ -47,7 +47,8 @@ function templateError(what: string, cause: unknown): RunnerError {
 /** The few directives that templates use to say today's date. */
 function strftime(format: string, date: Date): string {
   const two = (n: number) => String(n).padStart(2, "0");
-  const name = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat("en-US", options).format(date);
+  const name = (options: Intl.DateTimeFormatOptions) =>
+    new Intl.DateTimeFormat("en-US", options).format(date);
   const directives: Record<string, () => string> = {
     Y: () => String(date.getFullYear()),
     m: () => two(date.getMonth() + 1),

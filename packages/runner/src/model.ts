@@ -80,7 +80,8 @@ export class Model implements AsyncDisposable {
    *   KVPAGE_MODEL_UNSUPPORTED, KVPAGE_OUT_OF_MEMORY, KVPAGE_NO_NATIVE
    */
   static async load(options: ModelOptions): Promise<Model> {
-    if (typeof options !== "object" || options === null) throw invalidArgument("options", options, "an object");
+    if (typeof options !== "object" || options === null)
+      throw invalidArgument("options", options, "an object");
     const { path, threads = availableParallelism(), fast = false, kvType = "f16", onProgress } = options;
     requirePath("path", path);
     requireInteger("threads", threads, 1, 512);
@@ -190,12 +191,21 @@ export class Model implements AsyncDisposable {
    *
    * @throws RunnerError KVPAGE_CHAT_TEMPLATE if there is no template, or it refuses the messages.
    */
-  applyChatTemplate(messages: readonly ChatMessage[], options: { addGenerationPrompt?: boolean } = {}): string {
+  applyChatTemplate(
+    messages: readonly ChatMessage[],
+    options: { addGenerationPrompt?: boolean } = {},
+  ): string {
     if (this.chatTemplate === undefined) {
-      throw new RunnerError("KVPAGE_CHAT_TEMPLATE", "the model file has no chat template (tokenizer.chat_template)");
+      throw new RunnerError(
+        "KVPAGE_CHAT_TEMPLATE",
+        "the model file has no chat template (tokenizer.chat_template)",
+      );
     }
     const text = (token: number) => (token < 0 ? "" : this.#live.tokenText(token));
-    this.#template ??= new ChatTemplate(this.chatTemplate, { bos: text(this.bosToken), eos: text(this.eosToken) });
+    this.#template ??= new ChatTemplate(this.chatTemplate, {
+      bos: text(this.bosToken),
+      eos: text(this.eosToken),
+    });
     return this.#template.render(messages, options.addGenerationPrompt ?? true);
   }
 

@@ -1,0 +1,58 @@
+import { PageBag } from "./page-bag.ts";
+import { PageLists } from "./page-lists.ts";
+import type { Bit } from "./policy.ts";
+import { QueuedPolicy } from "./queued-policy.ts";
+import { mulberry32 } from "./random.ts";
+import type { PolicySizes } from "./residency.ts";
+
+/**
+ * Mark0, lazy form (Antoniadis et al., ICML 2023, section 3). The pages with bit 0 form a virtual cache of marked
+ * pages M (requested in this phase) and unmarked ones U. When it is full, a uniformly random page of U leaves it;
+ * when U is empty a new phase unmarks all. A page with bit 1 leaves the virtual cache at once. What has left stays
+ * resident as a *ghost* and goes first, least recently requested first: as long as there is a ghost the virtual
+ * cache is not full, so the random choice is made only when there is none.
+ *
+ * E[faults] ≤ OPT + 2·H_k·η₀ + η₁; perfect discard bits give OPT.
+ *
+ * Group requests: pages pinned when a phase opens carry over as marked.
+ */
+export class Mark0 extends QueuedPolicy {
+  readonly name = "mark0";
+  readonly #ghosts: PageLists;
+  readonly #random: () => number;
+  #unmarked: PageBag;
+  #marked: PageBag;
+
+  constructor(sizes: PolicySizes & { readonly seed?: number }) {
+    super(sizes);
+    const { pages, capacity } = this.residency;
+    const place = new Int32Array(pages);
+    this.#ghosts = new PageLists(pages, 1);
+    this.#unmarked = new PageBag(capacity, place);
+    this.#marked = new PageBag(capacity, place);
+    this.#random = mulberry32(sizes.seed ?? 1);
+  }
+
+  protected override requested(_page: number, _bit: Bit): void {}
+
+  protected override enter(page: number): void {
+    if (this.residency.bit[page] === 1) this.#ghosts.push(0, page);
+    else this.#marked.add(page);
+  }
+
+  protected override leave(page: number): void {
+    if (this.#ghosts.listOf(page) === 0) this.#ghosts.take(page);
+    else if (this.#marked.has(page)) this.#marked.delete(page);
+    else this.#unmarked.delete(page);
+  }
+
+  protected override choose(): number {
+    if (this.#ghosts.length(0) > 0) return this.#ghosts.oldest(0);
+    if (this.#unmarked.size === 0) [this.#unmarked, this.#marked] = [this.#marked, this.#unmarked];
+    return this.#unmarked.at(this.#random() % this.#unmarked.size);
+  }
+
+  protected override waits(page: number): boolean {
+    return this.#ghosts.listOf(page) === 0 || this.#marked.has(page) || this.#unmarked.has(page);
+  }
+}
