@@ -201,7 +201,7 @@ describe("cancellation", () => {
       ),
     );
     for (const controller of controllers) {
-      await new Promise((resolve) => setImmediate(resolve));
+      for (let tick = 0; tick < 40; tick++) await Promise.resolve();
       controller.abort();
     }
     expect(new Set(await Promise.all(results))).toContain("KVPAGE_ABORTED");
@@ -273,12 +273,15 @@ it("a failing step ends the requests in it with a typed error and nothing else",
     Array.from({ length: 60 }, (_, i) => {
       const request = { prompt: prompt(10 + (i % 7), i), maxTokens: 12 };
       return engine.generate(request).then(
-        (result) => expect([...result.tokens]).toEqual(expectedTokens(request.prompt, 12, 0n)),
+        (result) => {
+          expect([...result.tokens]).toEqual(expectedTokens(request.prompt, 12, 0n));
+          return "answered";
+        },
         (error: { code: string }) => error.code,
       );
     }),
   );
   expect(outcomes).toContain("KVPAGE_STEP_FAILED");
-  expect(outcomes).toContain(undefined);
+  expect(outcomes).toContain("answered");
   engine.checkIntegrity();
 });

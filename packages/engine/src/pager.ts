@@ -62,6 +62,8 @@ export class Pager {
   /** Idle sessions that still hold a window, least recently used first. */
   readonly #idleWindows = new Set<Session>();
   #copies = new Set<Promise<void>>();
+  /** Operations under way: the pages that they have acquired are not yet anybody's. */
+  #operations = 0;
 
   constructor(options: PagerOptions) {
     this.#plan = options.plan;
@@ -130,17 +132,19 @@ export class Pager {
         missing--;
       } else this.#hostPolicy.pin(page);
     }
-    return this.#bringIn(session, pages, missing);
+    return this.#operate(() => this.#bringIn(session, pages, missing));
   }
 
   /** Adds one fresh page to each running session. The caller has seen that `available` suffices. */
   async extend(sessions: readonly Session[]): Promise<void> {
-    const devicePages = await this.#acquire(sessions.length);
-    sessions.forEach((session, i) => {
-      this.#add(session, devicePages[i]!);
-      this.#map(session);
+    await this.#operate(async () => {
+      const devicePages = await this.#acquire(sessions.length);
+      sessions.forEach((session, i) => {
+        this.#add(session, devicePages[i]!);
+        this.#map(session);
+      });
+      this.counters.faults += sessions.length;
     });
-    this.counters.faults += sessions.length;
   }
 
   /** The turn is over: its pages stay, unpinned, each with its predicted bit. */
@@ -175,6 +179,15 @@ export class Pager {
     for (let i = session.pages.length - 1; i >= keep; i--) this.#free(session.pages.at(i));
     session.pages.length = Math.min(session.pages.length, keep);
     session.kvTokens = Math.min(session.kvTokens, tokens);
+  }
+
+  async #operate<T>(operation: () => Promise<T>): Promise<T> {
+    this.#operations++;
+    try {
+      return await operation();
+    } finally {
+      this.#operations--;
+    }
   }
 
   async #bringIn(session: Session, pages: number, missing: number): Promise<number> {
@@ -473,7 +486,8 @@ export class Pager {
         if (this.#owner[page] !== session || this.#position[page] !== i)
           fail(`page ${page} has another owner`);
         if (this.#device[page]! < 0 && this.#host[page]! < 0) fail(`page ${page} is nowhere`);
-        if (this.#policy.has(page) !== (this.#device[page]! >= 0 && this.#leaving[page] === 0)) {
+        const settled = this.#operations === 0 || this.#leaving[page] === 1;
+        if (settled && this.#policy.has(page) !== (this.#device[page]! >= 0 && this.#leaving[page] === 0)) {
           fail(`page ${page}: policy and memory disagree`);
         }
         if (this.#hostPolicy.has(page) !== this.#host[page]! >= 0)
@@ -482,7 +496,7 @@ export class Pager {
         if (this.#host[page]! >= 0) onHost++;
       }
     }
-    if (this.#copies.size > 0) return; // pages in flight belong to nobody for a moment
+    if (this.#operations > 0) return;
     if (owned + this.#freeIdCount !== this.#owner.length)
       fail(`${owned} owned ids and ${this.#freeIdCount} free`);
     if (resident + this.#memory.freePages !== this.#plan.pages) fail(`${resident} resident pages leak`);
