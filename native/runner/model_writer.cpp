@@ -1,12 +1,17 @@
 #include "runner/model_writer.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <new>
 #include <vector>
+
+#include <unistd.h>
 
 #include <ggml-cpp.h>
 #include <llama.h>
@@ -14,7 +19,11 @@
 namespace kvpage::runner {
 namespace {
 
-Status invalid(const std::string &message) { return Status::error("KVPAGE_INVALID_ARGUMENT", message); }
+Status invalid(const std::string &message) {
+    return Status::error("KVPAGE_INVALID_ARGUMENT", message);
+}
+
+constexpr int64_t kMaxLayers = 1000;
 
 // splitmix64: the values are the same on every machine.
 class Random {
@@ -42,11 +51,14 @@ class Random {
 // A GGUF file under construction. Tensor data is kept until it is written.
 class Writer {
   public:
-    Writer() : gguf_(gguf_init_empty()), context_(ggml_init({kMaxTensors * ggml_tensor_overhead(), nullptr, true})) {}
+    Writer()
+        : gguf_(gguf_init_empty()),
+          context_(ggml_init({kMaxTensors * ggml_tensor_overhead(), nullptr, true})) {}
 
     gguf_context *metadata() { return gguf_.get(); }
 
-    void add(const std::string &name, ggml_type type, std::vector<int64_t> shape, const std::vector<float> &values) {
+    void add(const std::string &name, ggml_type type, std::vector<int64_t> shape,
+             const std::vector<float> &values) {
         ggml_tensor *tensor =
             ggml_new_tensor(context_.get(), type, static_cast<int>(shape.size()), shape.data());
         ggml_set_name(tensor, name.c_str());
@@ -61,13 +73,17 @@ class Writer {
         gguf_add_tensor(gguf_.get(), tensor);
     }
 
-    // Under a temporary name first, so that a reader never sees half a file.
+    // Under a name of its own first, so that a reader never sees half a file, nor two writers one another's.
     Status write(const std::string &path) {
-        const std::string temporary = path + ".partial";
+        static std::atomic<unsigned> writes{0};
+        const std::string temporary =
+            path + "." + std::to_string(getpid()) + "-" + std::to_string(writes++) + ".partial";
+        errno = 0;
         if (!gguf_write_to_file(gguf_.get(), temporary.c_str(), false) ||
             std::rename(temporary.c_str(), path.c_str()) != 0) {
+            const int why = errno;
             std::remove(temporary.c_str());
-            return Status::error("KVPAGE_WRITE_FAILED", "path is " + path + ": " + std::strerror(errno));
+            return Status::error("KVPAGE_WRITE_FAILED", "path is " + path + ": " + std::strerror(why));
         }
         return Status::success();
     }
@@ -117,19 +133,22 @@ std::string byte_piece(int byte) {
 
 // Control tokens, the bytes, single printable characters, then pronounceable syllables up to the size.
 std::vector<Piece> random_vocabulary(int32_t size) {
-    std::vector<Piece> pieces = {{"<unk>", 0, LLAMA_TOKEN_TYPE_UNKNOWN},
-                                 {"<s>", 0, LLAMA_TOKEN_TYPE_CONTROL},
-                                 {"</s>", 0, LLAMA_TOKEN_TYPE_CONTROL},
-                                 {"<|user|>", 0, LLAMA_TOKEN_TYPE_CONTROL},
-                                 {"<|assistant|>", 0, LLAMA_TOKEN_TYPE_CONTROL},
-                                 {"<|system|>", 0, LLAMA_TOKEN_TYPE_CONTROL}};
+    std::vector<Piece> pieces = {
+        {"<unk>", 0, LLAMA_TOKEN_TYPE_UNKNOWN},         {"<s>", 0, LLAMA_TOKEN_TYPE_CONTROL},
+        {"</s>", 0, LLAMA_TOKEN_TYPE_CONTROL},          {"<|user|>", 0, LLAMA_TOKEN_TYPE_CONTROL},
+        {"<|assistant|>", 0, LLAMA_TOKEN_TYPE_CONTROL}, {"<|system|>", 0, LLAMA_TOKEN_TYPE_CONTROL}};
     for (int byte = 0; byte < 256; byte++)
         pieces.push_back({byte_piece(byte), 0, LLAMA_TOKEN_TYPE_BYTE});
+    const std::string space = "\xe2\x96\x81"; // "▁", which stands for a space
+    const auto full = [&] { return static_cast<int32_t>(pieces.size()) >= size; };
+    pieces.push_back({space, -1e6F, LLAMA_TOKEN_TYPE_NORMAL});
+    for (char c = '!'; c <= '~' && !full(); c++)
+        pieces.push_back({std::string(1, c), -1e6F, LLAMA_TOKEN_TYPE_NORMAL});
     const std::string consonants = "bdfgklmnprstvz";
     const std::string vowels = "aeiou";
-    for (size_t i = 0; static_cast<int32_t>(pieces.size()) < size; i++) {
-        // "▁" marks the space before a word. Each number gives another spelling.
-        std::string text = i % 2 == 0 ? "\xe2\x96\x81" : "";
+    for (size_t i = 0; !full(); i++) {
+        // Each number gives another spelling.
+        std::string text = i % 2 == 0 ? space : "";
         for (size_t n = i / 2 + 1; n > 0; n /= consonants.size() * vowels.size()) {
             text += consonants[n % consonants.size()];
             text += vowels[n / consonants.size() % vowels.size()];
@@ -140,7 +159,8 @@ std::vector<Piece> random_vocabulary(int32_t size) {
 }
 
 constexpr const char *kRandomChatTemplate =
-    "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + eos_token }}"
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + eos_token }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 
 Status matrix_type(const RandomModel &spec, ggml_type &out) {
@@ -150,16 +170,19 @@ Status matrix_type(const RandomModel &spec, ggml_type &out) {
         if (name == nullptr || ggml_blck_size(type) == 0)
             continue;
         std::string upper = name;
-        std::transform(upper.begin(), upper.end(), upper.begin(), [](unsigned char c) { return std::toupper(c); });
+        std::transform(upper.begin(), upper.end(), upper.begin(),
+                       [](unsigned char c) { return std::toupper(c); });
         if (upper != spec.weights)
             continue;
-        if ((type != GGML_TYPE_F32 && type != GGML_TYPE_F16 && type != GGML_TYPE_BF16 && !ggml_is_quantized(type)) ||
+        if ((type != GGML_TYPE_F32 && type != GGML_TYPE_F16 && type != GGML_TYPE_BF16 &&
+             !ggml_is_quantized(type)) ||
             ggml_quantize_requires_imatrix(type))
             break;
         out = type;
         return Status::success();
     }
-    return invalid("weights is \"" + spec.weights + "\"; expected F32, F16, BF16, Q8_0, Q4_0, Q4_K or the like");
+    return invalid("weights is \"" + spec.weights +
+                   "\"; expected F32, F16, BF16, Q8_0, Q4_0, Q4_K or the like");
 }
 
 Status check(const RandomModel &spec, ggml_type type) {
@@ -171,12 +194,12 @@ Status check(const RandomModel &spec, ggml_type type) {
     };
     const int64_t block = ggml_blck_size(type);
     auto row = [&](const char *field, int64_t value) {
-        return value % block == 0 ? Status::success()
-                                  : invalid(std::string(field) + " is " + std::to_string(value) +
-                                            "; expected a multiple of " + std::to_string(block) + " for " +
-                                            spec.weights);
+        return value % block == 0
+                   ? Status::success()
+                   : invalid(std::string(field) + " is " + std::to_string(value) +
+                             "; expected a multiple of " + std::to_string(block) + " for " + spec.weights);
     };
-    Status checks[] = {at_least("layers", spec.layers, 1, 1000),
+    Status checks[] = {at_least("layers", spec.layers, 1, kMaxLayers),
                        at_least("embedding", spec.embedding, 1, 65536),
                        at_least("heads", spec.heads, 1, 1024),
                        at_least("kvHeads", spec.kv_heads, 1, spec.heads),
@@ -227,9 +250,7 @@ void write_shape(gguf_context *gguf, const Shape &shape, const std::string &name
     gguf_set_val_f32(gguf, (prefix + "rope.freq_base").c_str(), shape.rope_base);
 }
 
-} // namespace
-
-Status write_random_model(const RandomModel &spec, const std::string &path) {
+Status write_random(const RandomModel &spec, const std::string &path) {
     ggml_type type = GGML_TYPE_F16;
     Status status = matrix_type(spec, type);
     if (status.ok())
@@ -290,8 +311,6 @@ Status write_random_model(const RandomModel &spec, const std::string &path) {
     return writer.write(path);
 }
 
-namespace {
-
 Status read_file(const std::string &path, std::vector<char> &bytes) {
     std::ifstream file(path, std::ios::binary);
     bytes.assign(std::istreambuf_iterator<char>(file), {});
@@ -315,45 +334,50 @@ Status read_llama2c_vocabulary(const std::string &path, int64_t size, std::vecto
         std::memcpy(&score, &bytes[at], 4);
         std::memcpy(&length, &bytes[at + 4], 4);
         at += 8;
-        if (length < 0 || static_cast<size_t>(length) > bytes.size() - at)
+        if (length < 1 || static_cast<size_t>(length) > bytes.size() - at)
             return invalid("tokenizer " + path + ": token " + std::to_string(i) + " has length " +
-                           std::to_string(length));
+                           std::to_string(length) + "; expected 1 to what is left of the file");
         std::string text;
         for (char c : std::string(&bytes[at], static_cast<size_t>(length)))
             text += c == ' ' ? "\xe2\x96\x81" : std::string(1, c);
         at += static_cast<size_t>(length);
-        const int32_t type = i == 0                ? LLAMA_TOKEN_TYPE_UNKNOWN
-                             : i < 3               ? LLAMA_TOKEN_TYPE_CONTROL
-                             : i < 259             ? LLAMA_TOKEN_TYPE_BYTE
-                                                   : LLAMA_TOKEN_TYPE_NORMAL;
+        const int32_t type = i == 0    ? LLAMA_TOKEN_TYPE_UNKNOWN
+                             : i < 3   ? LLAMA_TOKEN_TYPE_CONTROL
+                             : i < 259 ? LLAMA_TOKEN_TYPE_BYTE
+                                       : LLAMA_TOKEN_TYPE_NORMAL;
         const char *control[] = {"<unk>", "<s>", "</s>"};
         if (i < 3)
             text = control[i];
-        else if (i < 259)
-            text = byte_piece(static_cast<int>(i) - 3);
+        else if (i < 259 && text != byte_piece(static_cast<int>(i) - 3))
+            return invalid("tokenizer " + path + ": token " + std::to_string(i) + " is \"" + text +
+                           "\"; expected " + byte_piece(static_cast<int>(i) - 3));
         pieces.push_back({text, score, type});
     }
     return Status::success();
 }
 
-} // namespace
-
-Status convert_llama2c(const std::string &checkpoint, const std::string &tokenizer, const std::string &path) {
+Status convert(const std::string &checkpoint, const std::string &tokenizer, const std::string &path) {
     std::vector<char> bytes;
     Status status = read_file(checkpoint, bytes);
     if (!status.ok())
         return status;
     int32_t header[7];
     if (bytes.size() < sizeof header)
-        return invalid("checkpoint " + checkpoint + " has " + std::to_string(bytes.size()) + " bytes; expected more");
+        return invalid("checkpoint " + checkpoint + " has " + std::to_string(bytes.size()) +
+                       " bytes; expected more");
     std::memcpy(header, bytes.data(), sizeof header);
-    const int64_t dim = header[0], hidden = header[1], layers = header[2], heads = header[3], kv_heads = header[4];
-    const int64_t vocabulary = std::abs(header[5]), context = header[6];
+    const int64_t dim = header[0], hidden = header[1], layers = header[2], heads = header[3],
+                  kv_heads = header[4];
+    const int64_t vocabulary = std::abs(int64_t{header[5]}), context = header[6];
     const char *names[] = {"dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"};
-    for (int i = 0; i < 7; i++)
-        if (std::abs(header[i]) < 1 || std::abs(header[i]) > 1 << 20)
-            return invalid("checkpoint " + checkpoint + ": " + names[i] + " is " + std::to_string(header[i]));
-    if (dim % heads != 0 || heads % kv_heads != 0 || vocabulary < 259)
+    for (int i = 0; i < 7; i++) {
+        const int64_t value = i == 5 ? vocabulary : header[i];
+        const int64_t most = i == 2 ? kMaxLayers : 1 << 20;
+        if (value < 1 || value > most)
+            return invalid("checkpoint " + checkpoint + ": " + names[i] + " is " + std::to_string(header[i]) +
+                           "; expected 1.." + std::to_string(most));
+    }
+    if (dim % heads != 0 || dim / heads % 2 != 0 || heads % kv_heads != 0 || vocabulary < 259)
         return invalid("checkpoint " + checkpoint + " has dim " + std::to_string(dim) + ", n_heads " +
                        std::to_string(heads) + ", n_kv_heads " + std::to_string(kv_heads) + ", vocab_size " +
                        std::to_string(vocabulary) + ", which do not fit together");
@@ -362,17 +386,18 @@ Status convert_llama2c(const std::string &checkpoint, const std::string &tokeniz
 
     size_t at = sizeof header;
     auto take = [&](int64_t count, std::vector<float> &values) {
-        values.resize(static_cast<size_t>(count));
-        const size_t length = values.size() * sizeof(float);
+        const size_t length = static_cast<size_t>(count) * sizeof(float);
         if (length > bytes.size() - at)
             return false;
+        values.resize(static_cast<size_t>(count));
         std::memcpy(values.data(), &bytes[at], length);
         at += length;
         return true;
     };
     Writer writer;
     write_shape(writer.metadata(),
-                {"llama", layers, dim, heads, kv_heads, head_dim, hidden, vocabulary, context, 10000.0F}, "llama2.c");
+                {"llama", layers, dim, heads, kv_heads, head_dim, hidden, vocabulary, context, 10000.0F},
+                "llama2.c");
     std::vector<Piece> pieces;
     status = read_llama2c_vocabulary(tokenizer, vocabulary, pieces);
     if (!status.ok())
@@ -414,6 +439,26 @@ Status convert_llama2c(const std::string &checkpoint, const std::string &tokeniz
         status = add("output.weight", {dim, vocabulary});
     }
     return status.ok() ? writer.write(path) : status;
+}
+
+template <class Function> Status without_exceptions(Function function) {
+    try {
+        return function();
+    } catch (const std::bad_alloc &) {
+        return Status::error("KVPAGE_OUT_OF_MEMORY", "no memory for the model");
+    } catch (const std::exception &error) {
+        return Status::error("KVPAGE_WRITE_FAILED", error.what());
+    }
+}
+
+} // namespace
+
+Status write_random_model(const RandomModel &spec, const std::string &path) {
+    return without_exceptions([&] { return write_random(spec, path); });
+}
+
+Status convert_llama2c(const std::string &checkpoint, const std::string &tokenizer, const std::string &path) {
+    return without_exceptions([&] { return convert(checkpoint, tokenizer, path); });
 }
 
 } // namespace kvpage::runner

@@ -1,5 +1,5 @@
-// GGUF files that we make: small models with random weights, for tests, benchmarks and a first start without a
-// download; and conversion of llama2.c checkpoints.
+// GGUF files that we make: small models with random weights, for tests, benchmarks and a first start without
+// a download; and conversion of llama2.c checkpoints.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace kvpage::runner {
 struct RandomModel {
     std::string architecture = "llama"; // llama, qwen2 or qwen3
     std::string name = "random";
-    std::string weights = "F16";        // type of the matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_K, ...
+    std::string weights = "F16"; // type of the matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_K, ...
     int32_t layers = 4;
     int32_t embedding = 256;
     int32_t heads = 4;
