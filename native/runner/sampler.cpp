@@ -22,8 +22,8 @@ double uniform(uint64_t seed, uint64_t position) {
 
 } // namespace
 
-Status Sampler::sample(std::span<const float> logits, const Sampling &sampling, uint64_t position, Sampled &out,
-                       int32_t *top_tokens, float *top_logprobs) {
+Status Sampler::sample(std::span<const float> logits, const Sampling &sampling, uint64_t position,
+                       Sampled &out, int32_t *top_tokens, float *top_logprobs) {
     // One pass finds the greatest logit; NaN fails every comparison, so it is looked for by its sum.
     float greatest = -std::numeric_limits<float>::infinity();
     int32_t first = -1;
@@ -59,7 +59,8 @@ Status Sampler::sample(std::span<const float> logits, const Sampling &sampling, 
         return x != y ? x > y : a < b;
     };
     const size_t kept = std::min(count, logits.size());
-    std::partial_sort(order_.begin(), order_.begin() + static_cast<ptrdiff_t>(kept), order_.end(), more_probable);
+    std::partial_sort(order_.begin(), order_.begin() + static_cast<ptrdiff_t>(kept), order_.end(),
+                      more_probable);
     for (size_t i = 0; i < kept; i++) {
         top_tokens[i] = order_[i];
         top_logprobs[i] = static_cast<float>(logits[static_cast<size_t>(order_[i])] - log_sum);
@@ -67,7 +68,8 @@ Status Sampler::sample(std::span<const float> logits, const Sampling &sampling, 
     return Status::success();
 }
 
-int32_t Sampler::draw(std::span<const float> logits, const Sampling &sampling, uint64_t position, float greatest) {
+int32_t Sampler::draw(std::span<const float> logits, const Sampling &sampling, uint64_t position,
+                      float greatest) {
     const size_t vocabulary = logits.size();
     const auto logit = [&](int32_t token) { return logits[static_cast<size_t>(token)]; };
     const auto more_probable = [&](int32_t a, int32_t b) {
@@ -87,7 +89,8 @@ int32_t Sampler::draw(std::span<const float> logits, const Sampling &sampling, u
         double total = 0;
         for (size_t i = 0; i < kept; i++)
             total += std::exp(static_cast<double>(logit(order_[i])) - greatest);
-        // The smallest set of most probable tokens that reaches top_p, found by sorting a growing head.
+        // The smallest set of most probable tokens that reaches top_p (at least one), found by sorting a
+        // growing head.
         double cumulative = 0;
         size_t i = 0;
         for (; i < kept; i++) {
@@ -106,23 +109,26 @@ int32_t Sampler::draw(std::span<const float> logits, const Sampling &sampling, u
         kept = i;
     }
     if (sampling.min_p > 0) {
-        const double least = greatest + std::log(static_cast<double>(sampling.min_p));
+        // Above 1 it would leave nothing; the most probable token always stays.
+        const double least = greatest + std::log(std::min(1.0, static_cast<double>(sampling.min_p)));
+        const auto end = order_.begin() + static_cast<ptrdiff_t>(kept);
         kept = static_cast<size_t>(
-            std::stable_partition(order_.begin(), order_.begin() + static_cast<ptrdiff_t>(kept),
-                                  [&](int32_t token) { return logit(token) >= least; }) -
+            std::remove_if(order_.begin(), end, [&](int32_t token) { return logit(token) < least; }) -
             order_.begin());
     }
     weights_.resize(kept);
     double total = 0;
     for (size_t i = 0; i < kept; i++)
-        total += weights_[i] = std::exp((static_cast<double>(logit(order_[i])) - greatest) / sampling.temperature);
+        total += weights_[i] =
+            std::exp((static_cast<double>(logit(order_[i])) - greatest) / sampling.temperature);
     double rest = uniform(sampling.seed, position) * total;
-    for (size_t i = 0; i < kept; i++) {
+    int32_t drawn = order_[0];
+    for (size_t i = 0; i < kept && rest >= 0; i++) {
+        if (weights_[i] > 0) // rounding may leave a little over: it falls to the last that has a chance
+            drawn = order_[i];
         rest -= weights_[i];
-        if (rest < 0)
-            return order_[i];
     }
-    return order_[kept - 1]; // rounding left a little over
+    return drawn;
 }
 
 } // namespace kvpage::runner

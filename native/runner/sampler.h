@@ -1,8 +1,8 @@
 // The next token from one row of logits.
 //
-// Truncation in the order of llama.cpp's default chain: top-k, top-p, min-p, then temperature; top-p and min-p look
-// at the distribution at temperature 1. The draw is a function of (seed, position): a sequence that is preempted,
-// restored or batched otherwise draws the same token.
+// Truncation in the order of llama.cpp's default chain: top-k, top-p, min-p, then temperature; top-p and
+// min-p look at the distribution at temperature 1. The draw is a function of (seed, position): a sequence
+// that is preempted, restored or batched otherwise draws the same token.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ struct Sampled {
 
 class Sampler {
   public:
-    // `top_tokens` and `top_logprobs` hold at least sampling.top_logprobs entries (fewer than the vocabulary).
-    // KVPAGE_STEP_FAILED if a logit is not a number.
+    // `top_tokens` and `top_logprobs` hold at least sampling.top_logprobs entries (fewer than the
+    // vocabulary). KVPAGE_STEP_FAILED if a logit is not a number.
     Status sample(std::span<const float> logits, const Sampling &sampling, uint64_t position, Sampled &out,
                   int32_t *top_tokens, float *top_logprobs);
 

@@ -12,7 +12,9 @@ struct [[nodiscard]] Status {
 
     bool ok() const { return code.empty(); }
     static Status success() { return {}; }
-    static Status error(std::string code, std::string message) { return {std::move(code), std::move(message)}; }
+    static Status error(std::string code, std::string message) {
+        return {std::move(code), std::move(message)};
+    }
 };
 
 } // namespace kvpage::runner

@@ -14,20 +14,22 @@ struct llama_vocab;
 
 namespace kvpage::runner {
 
+// Immutable: any number of threads may ask it at once.
 class Vocab {
   public:
-    // Reads the vocabulary alone; the weights are not touched. KVPAGE_MODEL_INVALID.
+    // Reads the vocabulary alone; the weights are not touched. KVPAGE_MODEL_INVALID with libllama's reason.
     static Status load(const std::string &path, std::unique_ptr<Vocab> &out);
     ~Vocab();
     Vocab(const Vocab &) = delete;
     Vocab &operator=(const Vocab &) = delete;
 
     int32_t size() const;
-    // add_special: BOS (and what else the vocabulary wants around a text). parse_special: "<s>" and the like in the
-    // text are control tokens.
-    Status tokenize(std::string_view text, bool add_special, bool parse_special, std::vector<int32_t> &out) const;
-    // A model may have more tokens than names for them (its embedding is padded): those have no bytes and no flags.
-    // The token's bytes: maybe part of a character. Empty for control tokens.
+    // add_special: BOS (and what else the vocabulary wants around a text). parse_special: "<s>" and the like
+    // in the text are control tokens.
+    Status tokenize(std::string_view text, bool add_special, bool parse_special,
+                    std::vector<int32_t> &out) const;
+    // The token's bytes: maybe part of a character. Empty for control tokens. A model may have more tokens
+    // than names for them (its embedding is padded): those have no bytes and no flags.
     std::string bytes(int32_t token) const;
     // As bytes(), but the text of control tokens too.
     std::string text(int32_t token) const;
@@ -35,6 +37,7 @@ class Vocab {
     bool is_end_of_generation(int32_t token) const;
     int32_t bos() const; // -1: none
     int32_t eos() const;
+    bool adds_bos() const; // tokenize(add_special) begins with BOS
     // A text's first word gets a space before it, which is not part of the text.
     bool adds_space_prefix() const { return adds_space_prefix_; }
     // Empty: none.
