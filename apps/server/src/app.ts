@@ -1,4 +1,10 @@
-import { fastify, type FastifyBaseLogger, type FastifyInstance, type FastifyReply } from "fastify";
+import {
+  fastify,
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+} from "fastify";
 import { chat } from "./chat.ts";
 import { completions } from "./completions.ts";
 import { bodyBytesMax, describeFailure, ServerError } from "./errors.ts";
@@ -60,7 +66,7 @@ export function createApp(options: AppOptions): App {
 function createHttp(logger: FastifyBaseLogger | undefined): FastifyInstance {
   const http = fastify({
     ...(logger === undefined ? {} : { loggerInstance: logger }),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyBytesMax,
     // For a request to arrive; not for its answer.
     requestTimeout: 60_000,
@@ -93,19 +99,19 @@ function fail(error: unknown, reply: FastifyReply): void {
 
 /** Knows when all answers that were begun are with their clients, or the clients gone. */
 function trackAnswers(http: FastifyInstance): { sent: () => Promise<void> } {
-  let open = 0;
+  const open = new Set<object>();
   let wake = () => {};
   http.addHook("onRequest", (_request, reply, done) => {
-    open++;
+    open.add(reply.raw);
     reply.raw.once("close", () => {
-      open--;
+      open.delete(reply.raw);
       wake();
     });
     done();
   });
   return {
     sent: async () => {
-      while (open > 0) {
+      while (open.size > 0) {
         await new Promise<void>((resolve) => {
           wake = resolve;
         });

@@ -14,7 +14,10 @@ export class Fields {
 
   /** @param path how refusals name the object; "" for the body itself. */
   constructor(value: unknown, path = "") {
-    if (!isObject(value)) throw invalidField(path === "" ? "the body" : path, value, "a JSON object");
+    if (!isObject(value)) {
+      if (path !== "") throw invalidField(path, value, "a JSON object");
+      throw new ServerError("KVPAGE_INVALID_REQUEST", `the body is ${shown(value)}; expected a JSON object`);
+    }
     this.#values = value;
     this.#path = path;
   }

@@ -160,33 +160,27 @@ export class ServerMetrics {
   }
 
   #add(engine: Pick<ServerEngine, "stats">, { name, help, type, read }: Reading, fixed: Labels): void {
-    const registers = [this.registry];
     const readings = () =>
       read(engine.stats()).map(([labels, value]) => [{ ...fixed, ...labels }, value] as const);
     const labelNames = Object.keys(readings()[0]?.[0] ?? {});
-    if (type === "gauge") {
-      new Gauge({
-        name,
-        help,
-        labelNames,
-        registers,
-        collect() {
-          for (const [labels, value] of readings()) this.set(labels, value);
-        },
-      });
-      return;
-    }
-    new Counter({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        // The engine counts; a counter of this library can only be added to.
-        this.reset();
-        for (const [labels, value] of readings()) this.inc(labels, value);
-      },
-    });
+    const options = { name, help, labelNames, registers: [] };
+    const metric =
+      type === "gauge"
+        ? new Gauge({
+            ...options,
+            collect() {
+              for (const [labels, value] of readings()) this.set(labels, value);
+            },
+          })
+        : new Counter({
+            ...options,
+            collect() {
+              // The engine counts; a counter of this library can only be added to.
+              this.reset();
+              for (const [labels, value] of readings()) this.inc(labels, value);
+            },
+          });
+    this.registry.registerMetric(metric);
   }
 
   #histogram(name: string, help: string, buckets: number[]): Histogram<"model_name"> {

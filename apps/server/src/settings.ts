@@ -83,10 +83,7 @@ export const settings: { readonly [K in keyof ServerConfig]: Setting<ServerConfi
     default: engineDefaults.policy,
     argument: "NAME",
     help: "which idle pages leave first",
-    parse: name(
-      policyNames.filter((policy) => policy !== "lfd"),
-      createPolicy,
-    ),
+    parse: name(policyNames, createPolicy, ["lfd"]),
   },
   predictor: {
     default: engineDefaults.predictor,
@@ -159,9 +156,14 @@ function oneOf<T extends string>(values: readonly T[]) {
     values.includes(value as T) ? (value as T) : new Expectation(`one of ${values.join(", ")}`);
 }
 
-/** A name that `make` knows and can use without knowing the future. */
-function name(known: readonly string[], make: (name: string, sizes: typeof smallest) => unknown) {
+/** A name that `make` knows and can use without knowing the future; `offline` ones fail only in use. */
+function name(
+  known: readonly string[],
+  make: (name: string, sizes: typeof smallest) => unknown,
+  offline: readonly string[] = [],
+) {
   const works = (value: unknown) => {
+    if (offline.includes(value as string)) return false;
     try {
       make(value as string, smallest);
       return typeof value === "string";

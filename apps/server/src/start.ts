@@ -13,6 +13,8 @@ import type { ServerConfig } from "./settings.ts";
 
 /** Contexts that `--kv-memory auto` makes room for at most. */
 const AUTO_CONTEXTS = 64;
+/** Between two lines that say how far a model is loaded. */
+const PROGRESS_MS = 2000;
 
 /**
  * Loads the model, reserves the memory and listens; says so on `print`.
@@ -41,7 +43,7 @@ export async function start(
   });
   print(banner({ config, modelId, model, plan: engine.plan, contextTokens }));
   try {
-    await app.http.listen({ host: config.host, port: config.port, listenTextResolver: () => "" });
+    await app.http.listen({ host: config.host, port: config.port });
   } catch (cause) {
     await app.drain();
     throw unavailable(`--port ${config.port} on --host ${config.host} cannot be had`, cause);
@@ -57,10 +59,10 @@ export async function start(
 
 async function loadModel(path: string, config: ServerConfig, logger: FastifyBaseLogger): Promise<Model> {
   const { threads, fast, kvType } = config;
-  let shown = 0;
+  let silentUntil = performance.now() + PROGRESS_MS;
   const onProgress = (fraction: number) => {
-    if (fraction < shown + 0.1) return;
-    shown = fraction;
+    if (performance.now() < silentUntil) return;
+    silentUntil = performance.now() + PROGRESS_MS;
     logger.info(`loading ${path}: ${Math.floor(100 * fraction)} %`);
   };
   try {
