@@ -3,7 +3,9 @@
 #include <memory>
 
 #include "addon/common.h"
+#include "addon/runner/load.h"
 #include "addon/runner/model_addon.h"
+#include "runner/llama_guard.h"
 #include "runner/model_writer.h"
 
 namespace kvpage::addon {
@@ -30,7 +32,10 @@ class StatusWorker final : public Napi::AsyncWorker {
         else
             deferred_.Reject(make_error(Env(), status_.code, status_.message).Value());
     }
-    void OnError(const Napi::Error &error) override { deferred_.Reject(error.Value()); }
+    // An exception in Execute().
+    void OnError(const Napi::Error &error) override {
+        deferred_.Reject(make_error(Env(), "KVPAGE_WRITE_FAILED", error.Message()).Value());
+    }
 
   private:
     std::function<Status()> work_;
@@ -71,6 +76,7 @@ Napi::Value convert_llama2c(const Napi::CallbackInfo &info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+    runner::quiet_llama_log();
     env.SetInstanceData(new AddonData);
     define_model(env);
     exports.Set("load", Napi::Function::New(env, load_model));
@@ -83,5 +89,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 } // namespace
 } // namespace kvpage::addon
 
-static Napi::Object init_runner(Napi::Env env, Napi::Object exports) { return kvpage::addon::init(env, exports); }
+static Napi::Object init_runner(Napi::Env env, Napi::Object exports) {
+    return kvpage::addon::init(env, exports);
+}
 NODE_API_MODULE(kvpage_runner, init_runner)

@@ -1,3 +1,5 @@
+import { requireInteger } from "./errors.ts";
+
 /** Sizes of a {@link StepBatch}. */
 export interface StepBatchOptions {
   /** Sequences that one step can hold, ≥ 1. */
@@ -52,8 +54,12 @@ export class StepBatch {
   /** Out: [maxSequences][maxTopLogprobs]. */
   readonly topLogprob: Float32Array;
 
+  /** @throws RunnerError KVPAGE_INVALID_ARGUMENT */
   constructor(options: StepBatchOptions) {
     const { maxSequences, maxTokens, maxTopLogprobs = 20 } = options;
+    requireInteger("maxSequences", maxSequences, 1, 2 ** 20);
+    requireInteger("maxTokens", maxTokens, maxSequences, 2 ** 24);
+    requireInteger("maxTopLogprobs", maxTopLogprobs, 0, 64);
     this.maxSequences = maxSequences;
     this.maxTokens = maxTokens;
     this.maxTopLogprobs = maxTopLogprobs;

@@ -1,5 +1,5 @@
 import { Template } from "@huggingface/jinja";
-import { RunnerError } from "./errors.ts";
+import { invalidArgument, RunnerError } from "./errors.ts";
 
 export interface ChatMessage {
   readonly role: string;
@@ -35,6 +35,19 @@ export class ChatTemplate {
       });
     } catch (cause) {
       throw templateError("the model's chat template refused the messages", cause);
+    }
+  }
+}
+
+/** @throws RunnerError KVPAGE_INVALID_ARGUMENT */
+export function requireMessages(messages: readonly ChatMessage[]): void {
+  if (!Array.isArray(messages)) throw invalidArgument("messages", messages, "an array");
+  for (const [i, message] of (messages as readonly Partial<ChatMessage>[]).entries()) {
+    if (typeof message?.role !== "string") {
+      throw invalidArgument(`messages[${i}].role`, message?.role, "a string");
+    }
+    if (typeof message.content !== "string") {
+      throw invalidArgument(`messages[${i}].content`, message.content, "a string");
     }
   }
 }

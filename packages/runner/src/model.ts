@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { StepBatch } from "./batch.ts";
-import { ChatTemplate, type ChatMessage } from "./chat-template.ts";
+import { ChatTemplate, requireMessages, type ChatMessage } from "./chat-template.ts";
 import { invalidArgument, requireInteger, RunnerError } from "./errors.ts";
 import { requirePath } from "./model-files.ts";
 import { loadAddon, type NativeInfo, type NativeModel } from "./native.ts";
@@ -71,6 +71,7 @@ export class Model implements AsyncDisposable {
 
   #native: NativeModel | undefined;
   #template: ChatTemplate | undefined;
+  readonly #addsBos: boolean;
   readonly #steps = new Set<Promise<void>>();
 
   /**
@@ -90,17 +91,26 @@ export class Model implements AsyncDisposable {
     if (onProgress !== undefined && typeof onProgress !== "function") {
       throw invalidArgument("onProgress", onProgress, "a function");
     }
-    const native = await loadAddon().load(path, kvTypes.indexOf(kvType), threads, fast, onProgress);
-    return new Model(native, native.info());
+    const progress = onProgress && new Progress(onProgress);
+    const native = await loadAddon().load(path, kvTypes.indexOf(kvType), threads, fast, progress?.report);
+    try {
+      progress?.finish();
+      return new Model(native, native.info());
+    } catch (error) {
+      native.dispose();
+      throw error;
+    }
   }
 
   private constructor(native: NativeModel, info: NativeInfo) {
-    const { tokenBytes, rowBytes, bosToken, eosToken, addsSpacePrefix, chatTemplate, ...model } = info;
+    const { tokenBytes, rowBytes, bosToken, eosToken, addsBos, addsSpacePrefix, chatTemplate, ...model } =
+      info;
     this.#native = native;
     this.info = model;
     this.kvLayout = { tokenBytes, rowBytes };
     this.bosToken = bosToken;
     this.eosToken = eosToken;
+    this.#addsBos = addsBos;
     this.addsSpacePrefix = addsSpacePrefix;
     this.chatTemplate = chatTemplate === "" ? undefined : chatTemplate;
   }
@@ -119,14 +129,16 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Runs one step. The caller guarantees that rows [0, past + count) of each sequence are mapped, and leaves the
-   * batch alone until the promise settles.
+   * Runs one step. The batch's inputs are copied during the call; its outputs are written when the promise resolves.
+   * The caller guarantees that rows [0, past + count) of each sequence stay mapped until then: an address that is not
+   * kills the process. Steps that are asked for meanwhile wait their turn.
    *
    * @param logits receives the raw logits, [sequences with sample = 1][vocabulary]; for tests and research.
-   * @throws RunnerError KVPAGE_INVALID_ARGUMENT naming the sequence and the field; KVPAGE_STEP_FAILED
+   * @throws RunnerError KVPAGE_INVALID_ARGUMENT naming the field, the sequence and the value, before anything is
+   *   computed; KVPAGE_STEP_FAILED, KVPAGE_OUT_OF_MEMORY
    */
   async step(batch: StepBatch, logits?: Float32Array): Promise<void> {
-    this.#check(batch, logits);
+    if (!(batch instanceof StepBatch)) throw invalidArgument("batch", batch, "a StepBatch");
     const step = this.#live.step(batch, logits);
     this.#steps.add(step);
     try {
@@ -136,41 +148,26 @@ export class Model implements AsyncDisposable {
     }
   }
 
-  #check(batch: StepBatch, logits: Float32Array | undefined): void {
-    if (!(batch instanceof StepBatch)) throw invalidArgument("batch", batch, "a StepBatch");
-    requireInteger("batch.sequences", batch.sequences, 1, batch.maxSequences);
-    let tokens = 0;
-    let samples = 0;
-    for (let i = 0; i < batch.sequences; i++) {
-      requireInteger(`batch.count[${i}]`, batch.count[i]!, 1, batch.maxTokens);
-      requireInteger(`batch.topLogprobs[${i}]`, batch.topLogprobs[i]!, -1, batch.maxTopLogprobs);
-      const temperature = batch.temperature[i]!;
-      if (!(temperature >= 0 && temperature < Infinity)) {
-        throw invalidArgument(`batch.temperature[${i}]`, temperature, "a number ≥ 0");
-      }
-      if (!(batch.topP[i]! > 0)) throw invalidArgument(`batch.topP[${i}]`, batch.topP[i], "a number > 0");
-      if (!(batch.minP[i]! >= 0)) throw invalidArgument(`batch.minP[${i}]`, batch.minP[i], "a number ≥ 0");
-      tokens += batch.count[i]!;
-      if (batch.sample[i] !== 0) samples++;
-    }
-    requireInteger("the sum of batch.count", tokens, 1, batch.maxTokens);
-    if (logits === undefined) return;
-    const floats = samples * this.info.vocabulary;
-    if (!(logits instanceof Float32Array) || logits.length < floats) {
-      throw invalidArgument("logits.length", (logits as Float32Array | null)?.length, `at least ${floats}`);
-    }
-  }
-
   /**
    * Text to token ids.
    *
    * `addSpecial` (default true) adds BOS and what else the vocabulary wants around a text; `parseSpecial` (default
-   * false) reads "<s>" and the like in the text as control tokens. A rendered chat template has its BOS in the text:
-   * tokenise it with `{ addSpecial: false, parseSpecial: true }`.
+   * false) reads "<s>" and the like in the text as control tokens: never for text that a user wrote. A rendered chat
+   * template is for {@link tokenizeChat}.
    */
   tokenize(text: string, options: { addSpecial?: boolean; parseSpecial?: boolean } = {}): Int32Array {
     if (typeof text !== "string") throw invalidArgument("text", text, "a string");
     return this.#live.tokenize(text, options.addSpecial ?? true, options.parseSpecial ?? false);
+  }
+
+  /**
+   * What {@link applyChatTemplate} gave, to token ids: control tokens are read from the text, and BOS stands first
+   * exactly once if the model wants one, whether or not the template wrote it.
+   */
+  tokenizeChat(text: string): Int32Array {
+    const tokens = this.tokenize(text, { addSpecial: false, parseSpecial: true });
+    if (!this.#addsBos || tokens[0] === this.bosToken) return tokens;
+    return Int32Array.of(this.bosToken, ...tokens);
   }
 
   /** The bytes of a token, maybe part of a character; empty for control tokens. */
@@ -189,6 +186,8 @@ export class Model implements AsyncDisposable {
   /**
    * A conversation as the model was trained to see it.
    *
+   * `addGenerationPrompt` (default true) ends it where the assistant's answer begins.
+   *
    * @throws RunnerError KVPAGE_CHAT_TEMPLATE if there is no template, or it refuses the messages.
    */
   applyChatTemplate(
@@ -201,6 +200,7 @@ export class Model implements AsyncDisposable {
         "the model file has no chat template (tokenizer.chat_template)",
       );
     }
+    requireMessages(messages);
     const text = (token: number) => (token < 0 ? "" : this.#live.tokenText(token));
     this.#template ??= new ChatTemplate(this.chatTemplate, {
       bos: text(this.bosToken),
@@ -228,5 +228,31 @@ export class Model implements AsyncDisposable {
 
   #token(token: number): number {
     return requireInteger("token", token, 0, this.info.vocabulary - 1);
+  }
+}
+
+/** What the caller's function throws must not surface from a native callback, but from load(). */
+class Progress {
+  #last = -1;
+  #thrown: { readonly error: unknown } | undefined;
+  readonly #report: (fraction: number) => void;
+
+  constructor(report: (fraction: number) => void) {
+    this.#report = report;
+  }
+
+  readonly report = (fraction: number): void => {
+    if (this.#thrown !== undefined || fraction <= this.#last) return;
+    this.#last = fraction;
+    try {
+      this.#report(fraction);
+    } catch (error) {
+      this.#thrown = { error };
+    }
+  };
+
+  finish(): void {
+    this.report(1);
+    if (this.#thrown !== undefined) throw this.#thrown.error;
   }
 }

@@ -20,11 +20,12 @@ export interface NativeInfo {
   readonly rowBytes: number;
   readonly bosToken: number;
   readonly eosToken: number;
+  readonly addsBos: boolean;
   readonly addsSpacePrefix: boolean;
   readonly chatTemplate: string;
 }
 
-/** The addon's class; arguments are validated by the face, not here. */
+/** The addon's class. It checks batches itself; other arguments are validated by the face. */
 export interface NativeModel {
   info(): NativeInfo;
   setKvRegion(base: bigint, bytes: number): void;

@@ -1,0 +1,130 @@
+#include "addon/runner/step_thread.h"
+
+#include <new>
+
+#include "addon/common.h"
+
+namespace kvpage::addon {
+
+using runner::Sampled;
+using runner::SequenceStep;
+using runner::Status;
+
+StepThread::StepThread(Napi::Env env, std::shared_ptr<runner::Runner> runner) : runner_(std::move(runner)) {
+    // Unreferenced while idle, so that a forgotten model does not keep the process alive.
+    finished_ = Napi::ThreadSafeFunction::New(env, Napi::Function(), "kvpage step", 0, 1);
+    finished_.Unref(env);
+    thread_ = std::thread([this] { work(); });
+}
+
+StepThread::~StepThread() {
+    join();
+    if (!released_)
+        finished_.Release();
+}
+
+void StepThread::join() {
+    {
+        std::lock_guard lock(mutex_);
+        stop_ = true;
+    }
+    wake_.notify_one();
+    if (thread_.joinable())
+        thread_.join();
+}
+
+// The process or worker exits in the middle of a step: the memory that the step uses must stay until it ends.
+// Hooks run in reverse order of their adding, and this one is added when a step arrives, after all memory
+// that the step can know was made.
+void StepThread::environment_ends(void *self) {
+    auto *thread = static_cast<StepThread *>(self);
+    thread->join();
+    thread->queue_.clear(); // its handles end with the environment
+}
+
+std::unique_ptr<Step> StepThread::take() {
+    return spare_ ? std::move(spare_) : std::make_unique<Step>();
+}
+
+Napi::Promise StepThread::submit(Napi::Env env, std::unique_ptr<Step> step) {
+    step->deferred.emplace(Napi::Promise::Deferred::New(env));
+    Napi::Promise promise = step->deferred->Promise();
+    if (pending_++ == 0) {
+        finished_.Ref(env);
+        napi_add_env_cleanup_hook(env, environment_ends, this);
+    }
+    {
+        std::lock_guard lock(mutex_);
+        queue_.push_back(std::move(step));
+    }
+    wake_.notify_one();
+    return promise;
+}
+
+void StepThread::work() {
+    for (;;) {
+        std::unique_ptr<Step> step;
+        {
+            std::unique_lock lock(mutex_);
+            wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+            if (stop_)
+                return;
+            step = std::move(queue_.front());
+            queue_.pop_front();
+        }
+        compute(*step);
+        // Handles belong to JavaScript's thread: from here on the step is settled there, or left to the end
+        // of the environment.
+        Step *done = step.release();
+        const auto settle_there = [this](Napi::Env env, Napi::Function, Step *raw) {
+            settle(env, std::unique_ptr<Step>(raw));
+        };
+        if (finished_.BlockingCall(done, settle_there) != napi_ok) {
+            released_ = true;
+            return;
+        }
+    }
+}
+
+void StepThread::compute(Step &step) {
+    try {
+        const auto vocabulary = static_cast<size_t>(runner_->info().vocabulary);
+        step.logits.resize(step.sampling.size() * vocabulary);
+        step.status = runner_->forward(step.sequences, step.logits.data());
+        for (size_t i = 0; i < step.sampling.size() && step.status.ok(); i++) {
+            const size_t at = step.sampled[i];
+            const SequenceStep &sequence = step.sequences[at];
+            const uint64_t position = static_cast<uint64_t>(sequence.past) + sequence.tokens.size();
+            Sampled sampled{};
+            step.status = sampler_.sample({step.logits.data() + i * vocabulary, vocabulary}, step.sampling[i],
+                                          position, sampled, step.top_token.data() + at * step.max_top,
+                                          step.top_logprob.data() + at * step.max_top);
+            step.next[at] = sampled.token;
+            step.next_logprob[at] = sampled.logprob;
+        }
+    } catch (const std::bad_alloc &) {
+        step.status = Status::error("KVPAGE_OUT_OF_MEMORY", "no memory for the step's logits");
+    } catch (const std::exception &error) {
+        step.status = Status::error("KVPAGE_STEP_FAILED", error.what());
+    }
+}
+
+void StepThread::settle(Napi::Env env, std::unique_ptr<Step> step) {
+    if (--pending_ == 0) {
+        finished_.Unref(env);
+        napi_remove_env_cleanup_hook(env, environment_ends, this);
+    }
+    if (step->status.ok())
+        step->status = write_results(*step);
+    const Napi::Promise::Deferred deferred = *step->deferred;
+    const Status status = step->status;
+    step->batch.Reset();
+    step->raw_logits.Reset();
+    spare_ = std::move(step);
+    if (status.ok())
+        deferred.Resolve(env.Undefined());
+    else
+        deferred.Reject(make_error(env, status.code, status.message).Value());
+}
+
+} // namespace kvpage::addon
