@@ -51,9 +51,16 @@ set(BUILD_SHARED_LIBS OFF)
 set(GGML_NATIVE ${KVPAGE_NATIVE_CPU} CACHE BOOL "" FORCE)
 set(GGML_OPENMP OFF CACHE BOOL "" FORCE) # the runner owns one thread pool
 set(GGML_CCACHE OFF CACHE BOOL "" FORCE)
-foreach(part COMMON TESTS TOOLS EXAMPLES SERVER APP UI)
+# The benchmarks' rival is built from this very source: see bench/llama.cpp.
+option(KVPAGE_LLAMA_TOOLS "Configure llama.cpp's own tools too" OFF)
+foreach(part COMMON TOOLS)
+  set(LLAMA_BUILD_${part} ${KVPAGE_LLAMA_TOOLS} CACHE BOOL "" FORCE)
+endforeach()
+foreach(part TESTS EXAMPLES SERVER APP UI)
   set(LLAMA_BUILD_${part} OFF CACHE BOOL "" FORCE)
 endforeach()
+set(LLAMA_CURL OFF CACHE BOOL "" FORCE)
+set(LLAMA_OPENSSL OFF CACHE BOOL "" FORCE)
 
 include(FetchContent)
 if(DEFINED ENV{KVPAGE_LLAMA_SOURCE})
