@@ -13,7 +13,9 @@
 namespace kvpage::runner {
 namespace {
 
-Status invalid(const std::string &message) { return Status::error("KVPAGE_MODEL_INVALID", message); }
+Status invalid(const std::string &message) {
+    return Status::error("KVPAGE_MODEL_INVALID", message);
+}
 
 std::string shape_text(const int64_t *ne) {
     int dimensions = GGML_MAX_DIMS;
@@ -81,9 +83,10 @@ Status GgufFile::open(const std::string &path) {
         std::copy_n(gguf_get_tensor_ne(gguf_.get(), i), GGML_MAX_DIMS, place.ne);
         place.bytes = gguf_get_tensor_size(gguf_.get(), i);
         const size_t offset = gguf_get_tensor_offset(gguf_.get(), i);
-        if (data_offset > bytes_ || offset > bytes_ - data_offset || place.bytes > bytes_ - data_offset - offset)
-            return invalid("tensor " + name + " needs bytes " + std::to_string(data_offset + offset) + " to " +
-                           std::to_string(data_offset + offset + place.bytes) + "; the file has " +
+        if (data_offset > bytes_ || offset > bytes_ - data_offset ||
+            place.bytes > bytes_ - data_offset - offset)
+            return invalid("tensor " + name + " needs bytes " + std::to_string(data_offset + offset) +
+                           " to " + std::to_string(data_offset + offset + place.bytes) + "; the file has " +
                            std::to_string(bytes_) + " (truncated?)");
         place.data = mapping_ + data_offset + offset;
         uint64_t elements = 1;
@@ -96,7 +99,9 @@ Status GgufFile::open(const std::string &path) {
     return Status::success();
 }
 
-bool GgufFile::has(const std::string &key) const { return gguf_find_key(gguf_.get(), key.c_str()) >= 0; }
+bool GgufFile::has(const std::string &key) const {
+    return gguf_find_key(gguf_.get(), key.c_str()) >= 0;
+}
 
 Status GgufFile::get(const std::string &key, int64_t minimum, int64_t maximum, const int64_t *fallback,
                      int64_t &out) const {
@@ -143,7 +148,8 @@ Status GgufFile::get(const std::string &key, const float *fallback, float &out) 
                        gguf_type_name(gguf_get_kv_type(gguf_.get(), id)) + "; expected a float32");
     out = gguf_get_val_f32(gguf_.get(), id);
     if (!std::isfinite(out) || out < 0)
-        return invalid("metadata key " + key + " is " + std::to_string(out) + "; expected a finite number >= 0");
+        return invalid("metadata key " + key + " is " + std::to_string(out) +
+                       "; expected a finite number >= 0");
     return Status::success();
 }
 

@@ -29,9 +29,10 @@ class GgufFile {
     GgufFile(const GgufFile &) = delete;
     GgufFile &operator=(const GgufFile &) = delete;
 
-    // The value of a key; `fallback` where the key is absent (null: the key is required). A key of another type or
-    // out of range is KVPAGE_MODEL_INVALID and names the key, the value and what was expected.
-    Status get(const std::string &key, int64_t minimum, int64_t maximum, const int64_t *fallback, int64_t &out) const;
+    // The value of a key; `fallback` where the key is absent (null: the key is required). A key of another
+    // type or out of range is KVPAGE_MODEL_INVALID and names the key, the value and what was expected.
+    Status get(const std::string &key, int64_t minimum, int64_t maximum, const int64_t *fallback,
+               int64_t &out) const;
     Status get(const std::string &key, const float *fallback, float &out) const;
     Status get(const std::string &key, const std::string *fallback, std::string &out) const;
     bool has(const std::string &key) const;

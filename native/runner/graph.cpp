@@ -77,8 +77,8 @@ ggml_tensor *StepGraph::normalise(ggml_tensor *x, ggml_tensor *weight) {
 
 ggml_tensor *StepGraph::rotate(ggml_tensor *x) {
     return ggml_rope_ext(context_.get(), x, positions_, w_.rope_factors, static_cast<int>(p_.rope_dims),
-                         p_.rope_mode, static_cast<int>(p_.context), p_.rope_base, p_.rope_scale, 0.0F, 1.0F, 32.0F,
-                         1.0F);
+                         p_.rope_mode, static_cast<int>(p_.context), p_.rope_base, p_.rope_scale, 0.0F, 1.0F,
+                         32.0F, 1.0F);
 }
 
 ggml_tensor *StepGraph::attention(int64_t index, ggml_tensor *x, const std::vector<Piece> &pieces,
@@ -135,23 +135,23 @@ ggml_tensor *StepGraph::attention(int64_t index, ggml_tensor *x, const std::vect
     return attended_;
 }
 
-ggml_tensor *StepGraph::attend(int64_t layer, ggml_tensor *q, size_t piece, const Piece &at, int32_t first_row) {
+ggml_tensor *StepGraph::attend(int64_t layer, ggml_tensor *q, size_t piece, const Piece &at,
+                               int32_t first_row) {
     ggml_context *c = context_.get();
     const int64_t keys = at.past + at.count;
     ggml_tensor *own = ggml_view_3d(c, q, p_.head_dim, p_.heads, at.count, q->nb[1], q->nb[2],
                                     static_cast<size_t>(first_row) * q->nb[2]);
-    ggml_tensor *out = ggml_flash_attn_ext(c, ggml_permute(c, own, 0, 2, 1, 3),
-                                           kv_tensor(at.address + kv_.k(layer), keys),
-                                           kv_tensor(at.address + kv_.v(layer), keys), masks_[piece],
-                                           1.0F / std::sqrt(static_cast<float>(p_.head_dim)), 0.0F, 0.0F);
+    ggml_tensor *out =
+        ggml_flash_attn_ext(c, ggml_permute(c, own, 0, 2, 1, 3), kv_tensor(at.address + kv_.k(layer), keys),
+                            kv_tensor(at.address + kv_.v(layer), keys), masks_[piece],
+                            1.0F / std::sqrt(static_cast<float>(p_.head_dim)), 0.0F, 0.0F);
     ggml_prec_set_acc(out, GGML_PREC_F32);
     return out;
 }
 
 // [head_dim, rows, kv_heads] at an address of the region, rows row_bytes apart.
 ggml_tensor *StepGraph::kv_tensor(uint64_t address, int64_t rows) {
-    ggml_tensor *tensor =
-        ggml_new_tensor_3d(context_.get(), kv_.type, p_.head_dim, 1, p_.kv_heads);
+    ggml_tensor *tensor = ggml_new_tensor_3d(context_.get(), kv_.type, p_.head_dim, 1, p_.kv_heads);
     tensor->ne[1] = rows;
     tensor->nb[1] = kv_.row_bytes;
     tensor->nb[2] = ggml_row_size(kv_.type, p_.head_dim);
@@ -188,7 +188,8 @@ void StepGraph::fill(const std::vector<Piece> &pieces, const StepShape &shape) {
     if (attended_ != nullptr) {
         // Padding rows are computed on: they must hold numbers.
         const size_t used = static_cast<size_t>(shape.tokens) * attended_->nb[1];
-        std::fill_n(static_cast<std::byte *>(attended_->data) + used, ggml_nbytes(attended_) - used, std::byte{0});
+        std::fill_n(static_cast<std::byte *>(attended_->data) + used, ggml_nbytes(attended_) - used,
+                    std::byte{0});
     }
 
     const ggml_fp16_t zero = ggml_fp32_to_fp16(0.0F);

@@ -1,5 +1,6 @@
-// One step as a ggml graph. Sequences share every matrix product; attention is one operation per sequence, at its
-// own address, length and stride, so that sequences of any length share a step without padding one another.
+// One step as a ggml graph. Sequences share every matrix product; attention is one operation per sequence, at
+// its own address, length and stride, so that sequences of any length share a step without padding one
+// another.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,8 @@ struct Piece {
 };
 
 struct StepShape {
-    // Rows of the activations: the pieces' tokens, and a copy of the last where one row alone would take another
-    // kernel's path (needs_two_rows).
+    // Rows of the activations: the pieces' tokens, and a copy of the last where one row alone would take
+    // another kernel's path (needs_two_rows).
     int32_t rows = 0;
     int32_t tokens = 0;
     int32_t outputs = 0;
@@ -42,7 +43,8 @@ class StepGraph {
     StepGraph(const Hyperparameters &parameters, const Weights &weights, const KvOffsets &kv);
 
     // Builds the graph over the region. Its inputs are filled by fill() once it is allocated.
-    ggml_cgraph *build(const std::vector<Piece> &pieces, const StepShape &shape, ggml_backend_buffer_t region);
+    ggml_cgraph *build(const std::vector<Piece> &pieces, const StepShape &shape,
+                       ggml_backend_buffer_t region);
     void fill(const std::vector<Piece> &pieces, const StepShape &shape);
     // [vocabulary, output_rows]; null if nothing was asked for.
     ggml_tensor *logits() const { return logits_; }
@@ -50,7 +52,8 @@ class StepGraph {
   private:
     ggml_tensor *normalise(ggml_tensor *x, ggml_tensor *weight);
     ggml_tensor *rotate(ggml_tensor *x);
-    ggml_tensor *attention(int64_t layer, ggml_tensor *x, const std::vector<Piece> &pieces, const StepShape &shape);
+    ggml_tensor *attention(int64_t layer, ggml_tensor *x, const std::vector<Piece> &pieces,
+                           const StepShape &shape);
     ggml_tensor *attend(int64_t layer, ggml_tensor *q, size_t piece, const Piece &at, int32_t first_row);
     ggml_tensor *kv_tensor(uint64_t address, int64_t rows);
 

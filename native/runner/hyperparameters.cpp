@@ -3,7 +3,9 @@
 namespace kvpage::runner {
 namespace {
 
-Status unsupported(const std::string &message) { return Status::error("KVPAGE_MODEL_UNSUPPORTED", message); }
+Status unsupported(const std::string &message) {
+    return Status::error("KVPAGE_MODEL_UNSUPPORTED", message);
+}
 
 // Bounds no real model reaches; they keep products of sizes far from overflow.
 constexpr int64_t kMaxLayers = 4096;
@@ -52,7 +54,8 @@ Status read_hyperparameters(const GgufFile &file, Hyperparameters &p) {
 
     if (p.heads % p.kv_heads != 0)
         return Status::error("KVPAGE_MODEL_INVALID", "metadata key " + prefix + "attention.head_count is " +
-                                                         std::to_string(p.heads) + "; expected a multiple of " +
+                                                         std::to_string(p.heads) +
+                                                         "; expected a multiple of " +
                                                          std::to_string(p.kv_heads) + " (head_count_kv)");
     const int64_t default_head_dim = p.embedding / p.heads;
     integer("attention.key_length", kMaxWidth, &default_head_dim, p.head_dim);
@@ -66,8 +69,9 @@ Status read_hyperparameters(const GgufFile &file, Hyperparameters &p) {
     if (!status.ok())
         return status;
     if (value_length != p.head_dim)
-        return unsupported("metadata key " + prefix + "attention.value_length is " + std::to_string(value_length) +
-                           "; expected the key length, " + std::to_string(p.head_dim));
+        return unsupported("metadata key " + prefix + "attention.value_length is " +
+                           std::to_string(value_length) + "; expected the key length, " +
+                           std::to_string(p.head_dim));
     if (experts > 0)
         return unsupported("metadata key " + prefix + "expert_count is " + std::to_string(experts) +
                            "; mixtures of experts are not supported");

@@ -23,7 +23,9 @@ struct threadpool_deleter {
     void operator()(ggml_threadpool *pool) { ggml_threadpool_free(pool); }
 };
 
-Status invalid(const std::string &message) { return Status::error("KVPAGE_INVALID_ARGUMENT", message); }
+Status invalid(const std::string &message) {
+    return Status::error("KVPAGE_INVALID_ARGUMENT", message);
+}
 
 ggml_type ggml_type_of(KvType type) {
     switch (type) {
@@ -62,8 +64,8 @@ class GgmlRunner final : public Runner {
             return Status::error("KVPAGE_OUT_OF_MEMORY", "the thread pool cannot be created");
         ggml_backend_cpu_set_n_threads(backend_.get(), options.threads);
         ggml_backend_cpu_set_threadpool(backend_.get(), pool_.get());
-        // The reference path of attention takes keys one by one, in order: its sums depend neither on how many
-        // queries come along nor on the threads.
+        // The reference path of attention takes keys one by one, in order: its sums depend neither on how
+        // many queries come along nor on the threads.
         ggml_backend_cpu_set_use_ref(backend_.get(), !options.fast);
         allocator_.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
         graph_ = std::make_unique<StepGraph>(parameters_, weights_, kv_);
@@ -166,7 +168,8 @@ class GgmlRunner final : public Runner {
         StepShape shape;
         pieces_.clear();
         auto flush = [&]() {
-            Status status = compute(shape, logits + static_cast<ptrdiff_t>(first_output) * parameters_.vocabulary);
+            Status status =
+                compute(shape, logits + static_cast<ptrdiff_t>(first_output) * parameters_.vocabulary);
             first_output = output;
             shape = {};
             pieces_.clear();
@@ -177,7 +180,8 @@ class GgmlRunner final : public Runner {
             for (int32_t done = 0; done < count;) {
                 const int32_t n = std::min(count - done, kMaxRows - shape.tokens);
                 const bool wants = s.logits && done + n == count;
-                pieces_.push_back({s.address, s.past + done, n, s.tokens.data() + done, wants ? output++ : -1});
+                pieces_.push_back(
+                    {s.address, s.past + done, n, s.tokens.data() + done, wants ? output++ : -1});
                 shape.tokens += n;
                 shape.outputs += wants ? 1 : 0;
                 done += n;

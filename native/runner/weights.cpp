@@ -7,17 +7,20 @@ namespace {
 
 // Kernels of these types take another path for a single row.
 bool one_row_differs(ggml_type type) {
-    return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 || type == GGML_TYPE_IQ4_NL;
+    return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 ||
+           type == GGML_TYPE_IQ4_NL;
 }
 
-// Repacked rows of these types come out the same wherever they stand; K-quants use gemm for groups of four rows
-// and gemv for the rest, whose sums differ.
-bool repack_keeps_bits(ggml_type type) { return type == GGML_TYPE_Q4_0; }
+// Repacked rows of these types come out the same wherever they stand; K-quants use gemm for groups of four
+// rows and gemv for the rest, whose sums differ.
+bool repack_keeps_bits(ggml_type type) {
+    return type == GGML_TYPE_Q4_0;
+}
 
 std::vector<ggml_backend_buffer_type_t> repack_buffer_types(ggml_backend_dev_t device) {
     std::vector<ggml_backend_buffer_type_t> types;
-    auto get = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
-        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_dev_get_extra_bufts"));
+    auto get = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(device), "ggml_backend_dev_get_extra_bufts"));
     if (get == nullptr)
         return types;
     for (ggml_backend_buffer_type_t *type = get(device); type != nullptr && *type != nullptr; type++)
@@ -55,8 +58,9 @@ Status Weights::load(const GgufFile &file, const Hyperparameters &p, bool fast,
         if (status.ok())
             status = file.require(name, {length}, place);
         if (status.ok() && place->type != GGML_TYPE_F32)
-            status = Status::error("KVPAGE_MODEL_INVALID", "tensor " + name + " has type " +
-                                                               ggml_type_name(place->type) + "; expected f32");
+            status =
+                Status::error("KVPAGE_MODEL_INVALID", "tensor " + name + " has type " +
+                                                          ggml_type_name(place->type) + "; expected f32");
         return status.ok() ? add(place, false) : nullptr;
     };
 
@@ -131,13 +135,15 @@ Status Weights::load(const GgufFile &file, const Hyperparameters &p, bool fast,
                 GGML_STATUS_SUCCESS)
                 return Status::error("KVPAGE_MODEL_INVALID", "a tensor lies outside the file");
         } else {
-            buffers_.emplace_back(ggml_backend_buft_alloc_buffer(type, ggml_backend_buft_get_alloc_size(type, item.tensor)));
+            buffers_.emplace_back(
+                ggml_backend_buft_alloc_buffer(type, ggml_backend_buft_get_alloc_size(type, item.tensor)));
             ggml_backend_buffer_t buffer = buffers_.back().get();
             if (buffer == nullptr ||
                 ggml_backend_tensor_alloc(buffer, item.tensor, ggml_backend_buffer_get_base(buffer)) !=
                     GGML_STATUS_SUCCESS)
-                return Status::error("KVPAGE_OUT_OF_MEMORY",
-                                     "no memory for a weight of " + std::to_string(item.place->bytes) + " bytes");
+                return Status::error("KVPAGE_OUT_OF_MEMORY", "no memory for a weight of " +
+                                                                 std::to_string(item.place->bytes) +
+                                                                 " bytes");
             ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
             ggml_backend_tensor_set(item.tensor, item.place->data, 0, item.place->bytes);
         }

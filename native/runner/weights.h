@@ -1,5 +1,5 @@
-// The model's tensors where the kernels want them: in the mapping of the file, or repacked into a layout that a
-// CPU's matrix kernels read faster (a private copy).
+// The model's tensors where the kernels want them: in the mapping of the file, or repacked into a layout that
+// a CPU's matrix kernels read faster (a private copy).
 #pragma once
 
 #include <functional>
@@ -13,8 +13,8 @@ namespace kvpage::runner {
 
 struct Layer {
     ggml_tensor *attention_norm, *q, *k, *v, *output;
-    ggml_tensor *q_bias, *k_bias, *v_bias;     // null without
-    ggml_tensor *q_norm, *k_norm;              // null without
+    ggml_tensor *q_bias, *k_bias, *v_bias; // null without
+    ggml_tensor *q_norm, *k_norm;          // null without
     ggml_tensor *feed_forward_norm, *gate, *up, *down;
 };
 
@@ -25,11 +25,12 @@ struct Weights {
     ggml_tensor *rope_factors = nullptr; // null without
     std::vector<Layer> layers;
 
-    // A matrix whose kernel treats one row unlike the same row among others (runner determinism, mul_mat rule).
+    // A matrix whose kernel treats one row unlike the same row among others (runner determinism, mul_mat
+    // rule).
     bool needs_two_rows = false;
 
-    // Fast: repack whatever has a kernel for it. Otherwise only types whose repacked rows do not depend on their
-    // place among others.
+    // Fast: repack whatever has a kernel for it. Otherwise only types whose repacked rows do not depend on
+    // their place among others.
     Status load(const GgufFile &file, const Hyperparameters &parameters, bool fast,
                 const std::function<void(float)> &on_progress);
 
