@@ -16,26 +16,57 @@ using Direction = KvCache::Direction;
 
 // Moves bytes off the main thread. It shares the cache, so that disposal during a copy frees nothing under
 // it.
-class CopyWorker final : public Napi::AsyncWorker {
+//
+// Plain Node-API, not Napi::AsyncWorker: when the environment ends during a copy, completion still runs,
+// resolving fails, and the exception that AsyncWorker makes of that ends the process.
+class Copy {
   public:
-    CopyWorker(Napi::Env env, std::shared_ptr<KvCache> cache, Direction direction, std::vector<int32_t> pages,
-               std::vector<int32_t> host_pages)
-        : Napi::AsyncWorker(env), cache_(std::move(cache)), direction_(direction), pages_(std::move(pages)),
-          host_pages_(std::move(host_pages)), deferred_(Napi::Promise::Deferred::New(env)) {}
-
-    Napi::Promise promise() const { return deferred_.Promise(); }
-    void Execute() override { cache_->run_copy(direction_, pages_, host_pages_); }
-    void OnOK() override {
-        cache_->end_copy(pages_, host_pages_);
-        deferred_.Resolve(Env().Undefined());
+    static Napi::Value start(Napi::Env env, std::shared_ptr<KvCache> cache, Direction direction,
+                             std::vector<int32_t> pages, std::vector<int32_t> host_pages) {
+        std::unique_ptr<Copy> copy(new Copy);
+        const Napi::String name = Napi::String::New(env, "kvpage copy");
+        check(env, cache->begin_copy(direction, pages, host_pages));
+        copy->cache_ = std::move(cache);
+        copy->direction_ = direction;
+        copy->pages_ = std::move(pages);
+        copy->host_pages_ = std::move(host_pages);
+        napi_value promise = nullptr;
+        if (napi_create_promise(env, &copy->deferred_, &promise) != napi_ok ||
+            napi_create_async_work(env, nullptr, name, execute, complete, copy.get(), &copy->work_) !=
+                napi_ok ||
+            napi_queue_async_work(env, copy->work_) != napi_ok) {
+            copy->cache_->end_copy(copy->pages_, copy->host_pages_);
+            throw Napi::Error::New(env);
+        }
+        (void)copy.release(); // complete() owns it now
+        return {env, promise};
     }
 
   private:
+    Copy() = default;
+
+    static void execute(napi_env, void *data) {
+        const auto *copy = static_cast<Copy *>(data);
+        copy->cache_->run_copy(copy->direction_, copy->pages_, copy->host_pages_);
+    }
+
+    // Also called, as cancelled, when the environment ends before execute() ran; nobody waits for the promise
+    // then.
+    static void complete(napi_env env, napi_status, void *data) {
+        const std::unique_ptr<Copy> copy(static_cast<Copy *>(data));
+        copy->cache_->end_copy(copy->pages_, copy->host_pages_);
+        napi_value undefined = nullptr;
+        if (napi_get_undefined(env, &undefined) == napi_ok)
+            (void)napi_resolve_deferred(env, copy->deferred_, undefined);
+        (void)napi_delete_async_work(env, copy->work_);
+    }
+
     std::shared_ptr<KvCache> cache_;
-    Direction direction_;
+    Direction direction_ = Direction::out;
     std::vector<int32_t> pages_;
     std::vector<int32_t> host_pages_;
-    Napi::Promise::Deferred deferred_;
+    napi_async_work work_ = nullptr;
+    napi_deferred deferred_ = nullptr;
 };
 
 class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
@@ -166,12 +197,8 @@ class KvCacheAddon final : public Napi::ObjectWrap<KvCacheAddon> {
         // Copied: the caller may change its arrays while the bytes move.
         std::vector<int32_t> page_list(pages.Data(), pages.Data() + pages.ElementLength());
         std::vector<int32_t> host_list(host.Data(), host.Data() + host.ElementLength());
-        check(info.Env(), live(info).begin_copy(direction, page_list, host_list));
-        auto *worker =
-            new CopyWorker(info.Env(), cache_, direction, std::move(page_list), std::move(host_list));
-        Napi::Promise promise = worker->promise();
-        worker->Queue();
-        return promise;
+        live(info);
+        return Copy::start(info.Env(), cache_, direction, std::move(page_list), std::move(host_list));
     }
 
     // Bytes of a Uint8Array; valid until JavaScript runs again.

@@ -90,7 +90,9 @@ export class KvCache implements Disposable {
     this.#live.closeWindow(this.#window(window));
   }
 
+  /** Virtual address of the window's first byte, open or not. */
   windowAddress(window: number): bigint {
+    void this.#live;
     return this.baseAddress + BigInt(this.#window(window)) * this.#windowBytes;
   }
 
