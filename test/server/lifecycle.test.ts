@@ -47,6 +47,7 @@ describe("start", () => {
     ["--model", ["--model", "/nowhere.gguf"]],
     ["--model", ["--model", folder.file("broken.gguf")]],
     ["--kv-memory", ["--model", model, "--kv-memory", "4KiB"]],
+    ["--kv-memory", ["--model", model, "--kv-memory", "900TiB"]],
     ["--page-tokens", ["--model", model, "--page-tokens", "3"]],
     ["--context", ["--model", model, "--context", "5000"]],
     ["--policy", ["--policy", "nonsense"]],
@@ -69,7 +70,7 @@ describe("start", () => {
   });
 
   it("exits 2 when the memory cannot be had", async () => {
-    const { code, stderr } = await run("--model", model, "--kv-memory", "900TiB", "--port", "0");
+    const { code, stderr } = await run("--model", model, "--kv-memory", "100TiB", "--port", "0");
     expect(code).toBe(2);
     expect(stderr).toContain("--kv-memory");
   });
