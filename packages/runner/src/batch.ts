@@ -1,4 +1,4 @@
-import { requireInteger } from "./errors.ts";
+import { requireInteger, requireObject } from "./errors.ts";
 
 /** Sizes of a {@link StepBatch}. */
 export interface StepBatchOptions {
@@ -56,7 +56,7 @@ export class StepBatch {
 
   /** @throws RunnerError KVPAGE_INVALID_ARGUMENT */
   constructor(options: StepBatchOptions) {
-    const { maxSequences, maxTokens, maxTopLogprobs = 20 } = options;
+    const { maxSequences, maxTokens, maxTopLogprobs = 20 } = requireObject("options", options);
     requireInteger("maxSequences", maxSequences, 1, 2 ** 20);
     requireInteger("maxTokens", maxTokens, maxSequences, 2 ** 24);
     requireInteger("maxTopLogprobs", maxTopLogprobs, 0, 64);

@@ -28,10 +28,6 @@ export class ChatTemplate {
         ...this.#variables,
         messages,
         add_generation_prompt: addGenerationPrompt,
-        raise_exception: (message: string) => {
-          throw new Error(message);
-        },
-        strftime_now: (format: string) => strftime(format, new Date()),
       });
     } catch (cause) {
       throw templateError("the model's chat template refused the messages", cause);
@@ -55,24 +51,4 @@ export function requireMessages(messages: readonly ChatMessage[]): void {
 function templateError(what: string, cause: unknown): RunnerError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new RunnerError("KVPAGE_CHAT_TEMPLATE", `${what}: ${why}`, { cause });
-}
-
-/** The few directives that templates use to say today's date. */
-function strftime(format: string, date: Date): string {
-  const two = (n: number) => String(n).padStart(2, "0");
-  const name = (options: Intl.DateTimeFormatOptions) =>
-    new Intl.DateTimeFormat("en-US", options).format(date);
-  const directives: Record<string, () => string> = {
-    Y: () => String(date.getFullYear()),
-    m: () => two(date.getMonth() + 1),
-    d: () => two(date.getDate()),
-    H: () => two(date.getHours()),
-    M: () => two(date.getMinutes()),
-    S: () => two(date.getSeconds()),
-    b: () => name({ month: "short" }),
-    B: () => name({ month: "long" }),
-    a: () => name({ weekday: "short" }),
-    A: () => name({ weekday: "long" }),
-  };
-  return format.replace(/%([a-zA-Z])/g, (whole, letter: string) => directives[letter]?.() ?? whole);
 }

@@ -48,3 +48,13 @@ export function requireInteger(field: string, value: number, minimum: number, ma
   }
   return value;
 }
+
+export function requireBoolean(field: string, value: boolean): boolean {
+  if (typeof value !== "boolean") throw invalidArgument(field, value, "a boolean");
+  return value;
+}
+
+export function requireObject<T extends object>(field: string, value: T): T {
+  if (typeof value !== "object" || value === null) throw invalidArgument(field, value, "an object");
+  return value;
+}

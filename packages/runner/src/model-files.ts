@@ -1,4 +1,4 @@
-import { invalidArgument, requireInteger } from "./errors.ts";
+import { invalidArgument, requireInteger, requireObject } from "./errors.ts";
 import { loadAddon } from "./native.ts";
 
 /** A small model with random weights; its text is noise. */
@@ -44,7 +44,7 @@ const defaults: Required<GenerateModelOptions> = {
  */
 export async function generateModel(path: string, options: GenerateModelOptions = {}): Promise<void> {
   requirePath("path", path);
-  const spec = { ...defaults, ...options };
+  const spec = { ...defaults, ...requireObject("options", options) };
   for (const [field, value] of Object.entries(defaults)) {
     const given: unknown = spec[field as keyof GenerateModelOptions];
     if (typeof given !== typeof value) throw invalidArgument(field, given, `a ${typeof value}`);

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { StepBatch } from "./batch.ts";
 import { ChatTemplate, requireMessages, type ChatMessage } from "./chat-template.ts";
-import { invalidArgument, requireInteger, RunnerError } from "./errors.ts";
+import { invalidArgument, requireBoolean, requireInteger, requireObject, RunnerError } from "./errors.ts";
 import { requirePath } from "./model-files.ts";
 import { loadAddon, type NativeInfo, type NativeModel } from "./native.ts";
 
@@ -81,12 +81,11 @@ export class Model implements AsyncDisposable {
    *   KVPAGE_MODEL_UNSUPPORTED, KVPAGE_OUT_OF_MEMORY, KVPAGE_NO_NATIVE
    */
   static async load(options: ModelOptions): Promise<Model> {
-    if (typeof options !== "object" || options === null)
-      throw invalidArgument("options", options, "an object");
+    requireObject("options", options);
     const { path, threads = availableParallelism(), fast = false, kvType = "f16", onProgress } = options;
     requirePath("path", path);
     requireInteger("threads", threads, 1, 512);
-    if (typeof fast !== "boolean") throw invalidArgument("fast", fast, "a boolean");
+    requireBoolean("fast", fast);
     if (!kvTypes.includes(kvType)) throw invalidArgument("kvType", kvType, kvTypes.join(", "));
     if (onProgress !== undefined && typeof onProgress !== "function") {
       throw invalidArgument("onProgress", onProgress, "a function");
@@ -157,7 +156,10 @@ export class Model implements AsyncDisposable {
    */
   tokenize(text: string, options: { addSpecial?: boolean; parseSpecial?: boolean } = {}): Int32Array {
     if (typeof text !== "string") throw invalidArgument("text", text, "a string");
-    return this.#live.tokenize(text, options.addSpecial ?? true, options.parseSpecial ?? false);
+    const { addSpecial = true, parseSpecial = false } = requireObject("options", options);
+    requireBoolean("addSpecial", addSpecial);
+    requireBoolean("parseSpecial", parseSpecial);
+    return this.#live.tokenize(text, addSpecial, parseSpecial);
   }
 
   /**
@@ -201,12 +203,14 @@ export class Model implements AsyncDisposable {
       );
     }
     requireMessages(messages);
+    const { addGenerationPrompt = true } = requireObject("options", options);
+    requireBoolean("addGenerationPrompt", addGenerationPrompt);
     const text = (token: number) => (token < 0 ? "" : this.#live.tokenText(token));
     this.#template ??= new ChatTemplate(this.chatTemplate, {
       bos: text(this.bosToken),
       eos: text(this.eosToken),
     });
-    return this.#template.render(messages, options.addGenerationPrompt ?? true);
+    return this.#template.render(messages, addGenerationPrompt);
   }
 
   /** Waits for steps under way, then frees the model. Idempotent; afterwards every method throws. */
