@@ -29,7 +29,7 @@ describe("the openai package", () => {
   });
 
   it("chats, and gets the same answer as a stream and from a kept conversation", async () => {
-    const request = { ...long, max_tokens: 24, temperature: 0.8, seed: 7 };
+    const request = { ...long, max_tokens: 24, temperature: 0.8, seed: 7, prompt_cache_key: "a chat" };
     const answer = await client.chat.completions.create(request);
     const [choice] = answer.choices;
     expect(choice).toMatchObject({ finish_reason: "length", message: { role: "assistant" } });

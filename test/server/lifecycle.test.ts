@@ -70,7 +70,7 @@ describe("start", () => {
   });
 
   it("exits 2 when the memory cannot be had", async () => {
-    const { code, stderr } = await run("--model", model, "--kv-memory", "100TiB", "--port", "0");
+    const { code, stderr } = await run("--model", model, "--kv-memory", "20TiB", "--port", "0");
     expect(code).toBe(2);
     expect(stderr).toContain("--kv-memory");
   });

@@ -81,7 +81,7 @@ function oracle(turns: readonly Turn[][], capacity: number): (conversation: numb
   const { bits } = discardTruth(trace, capacity);
   return (conversation, turn) => {
     const request = turn * CONVERSATIONS + conversation;
-    const own = bits.subarray(offsets[request]!, offsets[request + 1]!);
+    const own = bits.subarray(offsets[request], offsets[request + 1]);
     const ones = own.reduce((sum, bit) => sum + bit, 0);
     return 2 * ones > own.length ? "unlikely" : "likely";
   };

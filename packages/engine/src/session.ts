@@ -1,5 +1,5 @@
 /** A growing array of int32. */
-export class Int32List {
+class Int32List {
   #values = new Int32Array(16);
   length = 0;
 
