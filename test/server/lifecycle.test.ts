@@ -59,6 +59,13 @@ describe("start", () => {
     expect(stderr).not.toContain("    at ");
   });
 
+  it("exits 1 when there is no place for the generated model", async () => {
+    writeFileSync(folder.file("a-file"), "");
+    const { code, stderr } = await new ServerProcess([], { KVPAGE_CACHE: folder.file("a-file") }).exited;
+    expect(code).toBe(1);
+    expect(stderr).toContain("--model is not given");
+  });
+
   it("exits 2 when the port is taken", async () => {
     const other = createServer().listen(0, "127.0.0.1");
     await once(other, "listening");

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-export const repositoryRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const repositoryRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** A folder of its own for a test file. */
 export class TemporaryFolder implements Disposable {

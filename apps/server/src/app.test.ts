@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { EngineError } from "@kvpage/engine";
+import { RunnerError } from "@kvpage/runner";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type App, createApp } from "./app.ts";
 import { FakeEngine, fakeModel } from "./testing/fake-engine.ts";
@@ -264,6 +265,19 @@ describe("failures", () => {
     const data = events((await complete({ prompt: "ab", stream: true })).body);
     expect(data.length).toBe(3);
     expect(JSON.parse(data[2]!)).toEqual(error("server_error", "KVPAGE_STEP_FAILED"));
+  });
+
+  it("of the chat template are blamed on the messages", async () => {
+    const applyChatTemplate = () => {
+      throw new RunnerError("KVPAGE_CHAT_TEMPLATE", "roles must alternate");
+    };
+    const options = { engine, modelId: "fake", contextTokens: 100, defaultSeed: () => 5n };
+    const { http } = createApp({ ...options, model: { ...fakeModel, applyChatTemplate } });
+    const payload = { messages: [{ role: "user", content: "a" }] };
+    const response = await http.inject({ method: "POST", url: "/v1/chat/completions", payload });
+    expect(response.statusCode).toBe(400);
+    expect(response.json()).toEqual(error("invalid_request_error", "KVPAGE_CHAT_TEMPLATE", "messages"));
+    await http.close();
   });
 
   it("of our own say nothing of the inside", async () => {

@@ -15,7 +15,7 @@ export function flagOf(key: keyof ServerConfig): string {
 }
 
 /** `KVPAGE_KV_MEMORY` for kvMemory. */
-export function variableOf(key: string): string {
+function variableOf(key: string): string {
   return `KVPAGE_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 

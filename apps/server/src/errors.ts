@@ -31,6 +31,9 @@ const statusesBelow: Readonly<Record<string, number>> = {
   KVPAGE_STEP_FAILED: 500,
 };
 
+/** The field to blame where the code says it. */
+const blamed: Readonly<Record<string, string>> = { KVPAGE_CHAT_TEMPLATE: "messages" };
+
 /** Codes of {@link ServerError}: those of a request, and two that end the start. */
 export type ServerErrorCode =
   | keyof typeof statuses
@@ -79,7 +82,7 @@ export function describeFailure(error: unknown, param?: string): { status: numbe
       error: {
         message: (failure ?? (error as Error)).message,
         type: status < 500 ? "invalid_request_error" : "server_error",
-        param: failure?.param ?? (status === 400 ? param : undefined) ?? null,
+        param: failure?.param ?? blamed[code] ?? (status === 400 ? param : undefined) ?? null,
         code,
       },
     },

@@ -28,7 +28,7 @@ export interface AnswerHead {
 }
 
 /** Where the parts of an answer go. */
-export interface Output {
+interface Output {
   part(part: AnswerPart): void;
   finish(rest: AnswerPart, result: GenerationResult, finishReason: FinishReason): void;
   fail(status: number, body: ErrorBody): void;

@@ -20,7 +20,11 @@ describe("parseBytes", () => {
   );
 
   it("reads back plain bytes", () => {
-    fc.assert(fc.property(fc.maxSafeNat(), (bytes) => expect(parseBytes(String(bytes))).toBe(bytes)));
+    fc.assert(
+      fc.property(fc.maxSafeNat(), (bytes) => {
+        expect(parseBytes(String(bytes))).toBe(bytes);
+      }),
+    );
   });
 });
 

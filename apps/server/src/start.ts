@@ -9,7 +9,7 @@ import { banner, listening } from "./banner.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { flagOf } from "./config.ts";
 import { ServerError } from "./errors.ts";
-import type { ServerConfig } from "./settings.ts";
+import { type ServerConfig, settings } from "./settings.ts";
 
 /** Contexts that `--kv-memory auto` makes room for at most. */
 const AUTO_CONTEXTS = 64;
@@ -121,10 +121,19 @@ function autoKvMemory(model: Model, contextTokens: number): number {
 /** The flag behind the field that a message of the packages below begins with. */
 function flagIn(message: string): string {
   const field = /^\w+/.exec(message)?.[0] ?? "";
-  const key =
-    { kvMemoryBytes: "kvMemory", hostMemoryBytes: "hostMemory", contextTokens: "context" }[field] ?? field;
-  return flagOf(key as keyof ServerConfig);
+  if (Object.hasOwn(settings, field)) return flagOf(field as keyof ServerConfig);
+  const key = fieldsBelow[field];
+  return key === undefined ? "--kv-memory, --context or --max-sequences" : flagOf(key);
 }
+
+/** Fields of the packages below that a setting decides under another name. */
+const fieldsBelow: Readonly<Record<string, keyof ServerConfig>> = {
+  kvMemoryBytes: "kvMemory",
+  pages: "kvMemory",
+  hostMemoryBytes: "hostMemory",
+  hostPages: "hostMemory",
+  contextTokens: "context",
+};
 
 function unavailable(what: string, cause: unknown): ServerError {
   return new ServerError("KVPAGE_UNAVAILABLE", `${what}: ${(cause as Error).message}`, { cause });
