@@ -59,6 +59,7 @@ class GgmlRunner final : public Runner {
         pad_rows_ = !options.fast && weights_.needs_two_rows;
         backend_.reset(ggml_backend_cpu_init());
         ggml_threadpool_params params = ggml_threadpool_params_default(options.threads);
+        params.poll = 2; // after a step, threads look out for the next one some 5 ms, then sleep
         pool_.reset(ggml_threadpool_new(&params));
         if (!backend_ || !pool_)
             return Status::error("KVPAGE_OUT_OF_MEMORY", "the thread pool cannot be created");
