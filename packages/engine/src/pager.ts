@@ -2,14 +2,14 @@ import type { Bit, Policy, Predictor } from "@kvpage/paging";
 import type { MemoryPlan } from "./plan.ts";
 import type { KvMemory } from "./ports.ts";
 import type { Session } from "./session.ts";
+import { ShadowLru } from "./shadow-lru.ts";
+import { Windows } from "./windows.ts";
 
 export interface PagerOptions {
   readonly plan: MemoryPlan;
   readonly memory: KvMemory;
   /** Chooses which idle pages leave the device; capacity = device pages, ids 0..pages + hostPages − 1. */
   readonly policy: Policy;
-  /** LRU over the same requests, for the count of faults that it would have had. */
-  readonly shadow: Policy;
   /** Chooses which host copies make room for others. */
   readonly hostPolicy: Policy;
   readonly predictor: Predictor;
@@ -32,7 +32,6 @@ export interface PagerOptions {
 export class Pager {
   readonly counters = {
     faults: 0,
-    shadowLruFaults: 0,
     pageOut: { evict: 0, preempt: 0 },
     cleanEvictions: 0,
     pageIn: 0,
@@ -42,7 +41,8 @@ export class Pager {
   readonly #plan: MemoryPlan;
   readonly #memory: KvMemory;
   readonly #policy: Policy;
-  readonly #shadow: Policy;
+  readonly #shadow: ShadowLru;
+  readonly #windows: Windows;
   readonly #hostPolicy: Policy;
   readonly #predictor: Predictor;
   readonly #onEmpty: (session: Session) => void;
@@ -59,8 +59,6 @@ export class Pager {
   readonly #freeIds: Int32Array;
   #freeIdCount: number;
   #pinned = 0;
-  /** Idle sessions that still hold a window, least recently used first. */
-  readonly #idleWindows = new Set<Session>();
   #copies = new Set<Promise<void>>();
   /** Operations under way: the pages that they have acquired are not yet anybody's. */
   #operations = 0;
@@ -69,12 +67,13 @@ export class Pager {
     this.#plan = options.plan;
     this.#memory = options.memory;
     this.#policy = options.policy;
-    this.#shadow = options.shadow;
     this.#hostPolicy = options.hostPolicy;
     this.#predictor = options.predictor;
     this.#onEmpty = options.onEmpty;
 
     const ids = options.plan.pages + options.plan.hostPages;
+    this.#shadow = new ShadowLru({ capacity: options.plan.pages, pages: ids });
+    this.#windows = new Windows(options.memory);
     this.#device = new Int32Array(ids).fill(-1);
     this.#host = new Int32Array(ids).fill(-1);
     this.#position = new Int32Array(ids);
@@ -93,6 +92,10 @@ export class Pager {
   /** Pages that a turn can get now: free ones and idle ones. */
   get available(): number {
     return this.#memory.freePages + this.#policy.size - this.#pinned;
+  }
+
+  get shadowLruFaults(): number {
+    return this.#shadow.faults;
   }
 
   pagesFor(tokens: number): number {
@@ -123,7 +126,7 @@ export class Pager {
     if (pages + spare > this.available) return undefined;
 
     this.truncate(session, keepTokens);
-    this.#idleWindows.delete(session);
+    this.#windows.hold(session);
     let missing = pages;
     for (let i = 0; i < keep; i++) {
       const page = session.pages.at(i);
@@ -151,14 +154,14 @@ export class Pager {
   complete(session: Session, reuse: "likely" | "unlikely" | undefined): void {
     this.#unpinAll(session);
     this.truncate(session, session.kvTokens);
-    this.#countShadow(session);
+    this.#shadow.request(session.pages.view);
     for (let i = session.pages.length - 1; i >= 0; i--) {
       const page = session.pages.at(i);
       const bit: Bit = reuse === undefined ? this.#predictor.predict(page) : reuse === "likely" ? 0 : 1;
       this.#bit[page] = bit;
       this.#policy.touch(page, bit);
     }
-    this.#release(session);
+    this.#windows.yield(session);
   }
 
   /** The turn gives way and will come back: its pages stay as long as they can. */
@@ -169,13 +172,13 @@ export class Pager {
       this.#bit[page] = 0;
       this.#policy.touch(page, 0);
     }
-    this.#release(session);
+    this.#windows.yield(session);
   }
 
   /** Frees the pages beyond the first `tokens` tokens. The session is not pinned. */
   truncate(session: Session, tokens: number): void {
     const keep = this.pagesFor(tokens);
-    this.#unmapFrom(session, keep);
+    this.#windows.truncate(session, keep);
     for (let i = session.pages.length - 1; i >= keep; i--) this.#free(session.pages.at(i));
     session.pages.length = Math.min(session.pages.length, keep);
     session.kvTokens = Math.min(session.kvTokens, tokens);
@@ -244,43 +247,9 @@ export class Pager {
     this.#pin(page);
   }
 
-  /** Maps the session's pages from the first unmapped one on; all of them are resident. */
+  /** All pages of the session are resident. */
   #map(session: Session): void {
-    if (session.window < 0) {
-      if (this.#memory.freeWindows === 0) this.#closeIdleWindow();
-      session.window = this.#memory.openWindow();
-    }
-    const mapped = this.#memory.mappedPages(session.window);
-    const devicePages = session.pages.view.subarray(mapped).map((page) => this.#device[page]!);
-    for (;;) {
-      try {
-        this.#memory.map(session.window, devicePages);
-        return;
-      } catch (error) {
-        // Mappings are bounded too (vm.max_map_count): those of idle sessions give way.
-        if ((error as { code?: string }).code !== "KVPAGE_OUT_OF_AREAS" || this.#idleWindows.size === 0)
-          throw error;
-        this.#closeIdleWindow();
-      }
-    }
-  }
-
-  #closeIdleWindow(): void {
-    const [session] = this.#idleWindows;
-    if (session === undefined) throw new Error("no idle session holds a window");
-    this.#closeWindow(session);
-  }
-
-  #closeWindow(session: Session): void {
-    if (session.window < 0) return;
-    this.#memory.closeWindow(session.window);
-    session.window = -1;
-    this.#idleWindows.delete(session);
-  }
-
-  #unmapFrom(session: Session, position: number): void {
-    if (session.window < 0) return;
-    if (this.#memory.mappedPages(session.window) > position) this.#memory.truncate(session.window, position);
+    this.#windows.map(session, (page) => this.#device[page]!);
   }
 
   /**
@@ -346,7 +315,7 @@ export class Pager {
       const session = this.#owner[page]!;
       cut.set(session, Math.min(cut.get(session) ?? Infinity, this.#position[page]!));
     }
-    for (const [session, position] of cut) this.#unmapFrom(session, position);
+    for (const [session, position] of cut) this.#windows.truncate(session, position);
     return victims;
   }
 
@@ -409,7 +378,7 @@ export class Pager {
     this.counters.dropped += session.pages.length - position;
     this.truncate(session, position * this.#plan.pageTokens);
     if (session.pages.length > 0 || session.busy) return;
-    this.#closeWindow(session);
+    this.#windows.close(session);
     this.#onEmpty(session);
   }
 
@@ -444,28 +413,6 @@ export class Pager {
   #unpinAll(session: Session): void {
     for (let i = 0; i < session.pages.length; i++) this.#policy.unpin(session.pages.at(i));
     this.#pinned -= session.pages.length;
-  }
-
-  #release(session: Session): void {
-    if (session.pages.length === 0) this.#closeWindow(session);
-    else if (session.window >= 0) this.#idleWindows.add(session);
-  }
-
-  /** The turn's pages as one group request to the shadow. */
-  #countShadow(session: Session): void {
-    const pages = session.pages.view;
-    const shadow = this.#shadow;
-    for (const page of pages) if (shadow.has(page)) shadow.pin(page);
-    for (let i = pages.length - 1; i >= 0; i--) {
-      const page = pages[i]!;
-      if (!shadow.has(page)) {
-        this.counters.shadowLruFaults++;
-        if (shadow.size === shadow.capacity) shadow.victim();
-        shadow.touch(page, 0);
-        shadow.pin(page);
-      } else shadow.touch(page, 0);
-    }
-    for (let i = pages.length - 1; i >= 0; i--) shadow.unpin(pages[i]!);
   }
 
   /** Walks the whole state; throws on a broken invariant. */
