@@ -73,21 +73,22 @@ async function attempt(what: string, call: () => unknown): Promise<void> {
   }
 }
 
-/** Any value for an entry of a typed array. */
-function spoil(batch: StepBatch): void {
+type Entries = Int32Array | Uint8Array | Float32Array;
+
+/** Writes any value into any entry of the batch's arrays; they are given, since the batch may have lost them. */
+function spoilEntries(
+  integers: readonly Entries[],
+  floats: readonly Entries[],
+  address: BigUint64Array,
+): void {
   const numbers = [0, 1, -1, 5, 511, 512, 2 ** 31 - 1, -(2 ** 31), NaN, Infinity, -0.5, 1e-40];
-  const integers = [batch.past, batch.count, batch.tokens, batch.topK, batch.topLogprobs, batch.sample];
-  const floats = [batch.temperature, batch.topP, batch.minP];
   for (let changes = random(3); changes >= 0; changes--) {
     const value = numbers[random(numbers.length)]!;
     const i = random(3);
-    if (random(4) === 0) batch.address[i] = setup.cache.baseAddress + BigInt(random(1 << 20));
+    if (random(4) === 0) address[i] = setup.cache.baseAddress + BigInt(random(1 << 20));
     else if (random(2) === 0) floats[random(floats.length)]![i] = value;
     else integers[random(integers.length)]![i] = value;
   }
-  if (random(4) > 0) return;
-  const fields = Object.keys(batch);
-  Object.assign(batch, { [fields[random(fields.length)]!]: any() as unknown });
 }
 
 const calls: [string, () => unknown][] = [
@@ -121,10 +122,17 @@ for (let round = 0; round < rounds; round++) {
     { window: random(4), past: random(100), tokens: [7], sample: 0 },
     { window: 2, tokens: [9, 400] },
   ]);
-  spoil(batch);
+  const integers = [batch.past, batch.count, batch.tokens, batch.topK, batch.topLogprobs, batch.sample];
+  const floats = [batch.temperature, batch.topP, batch.minP];
+  const { address } = batch;
+  if (random(3) > 0) spoilEntries(integers, floats, address);
+  if (random(4) === 0) {
+    const fields = Object.keys(batch);
+    Object.assign(batch, { [fields[random(fields.length)]!]: any() });
+  }
   const logits = random(5) === 0 ? (any() as Float32Array) : undefined;
   steps.push(attempt("step", () => model.step(batch, logits)));
-  spoil(batch); // after the call: its outcome is fixed
+  spoilEntries(integers, floats, address); // after the call: its outcome is fixed
   if (random(10) === 0) await Promise.all(steps.splice(0));
 }
 await Promise.all(steps);

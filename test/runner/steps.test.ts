@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Model, StepBatch } from "@kvpage/runner";
+import { Model, type StepBatch } from "@kvpage/runner";
 import { Setup } from "./setup.ts";
 
 let setup: Setup;
@@ -7,6 +7,11 @@ beforeAll(async () => void (setup = await Setup.create()));
 afterAll(() => setup[Symbol.asyncDispose]());
 
 const prompt = [1, 300, 301, 302, 303];
+
+/** Gives the arrays' memory away: their length is 0 then. */
+function transfer(...arrays: readonly ArrayBufferView[]): void {
+  structuredClone(null, { transfer: arrays.map((array) => array.buffer as ArrayBuffer) });
+}
 
 describe("sampling", () => {
   it("gives the token that the raw logits say, with its log-probability and the alternatives", async () => {
@@ -18,18 +23,21 @@ describe("sampling", () => {
     ]);
     await setup.model.step(batch, logits);
     expect(batch.next[1]).toBe(-1);
-    for (const [row, i] of [0, 2].entries()) {
+    const [first, second] = [0, 1].map((row) => {
       const own = logits.subarray(row * setup.vocabulary, (row + 1) * setup.vocabulary);
       const greatest = Math.max(...own);
       const normaliser = greatest + Math.log(own.reduce((sum, x) => sum + Math.exp(x - greatest), 0));
-      expect(batch.nextLogprob[i]).toBeCloseTo(own[batch.next[i]!]! - normaliser, 4);
-      const order = [...own.keys()].toSorted((a, b) => own[b]! - own[a]! || a - b);
-      if (i === 0) {
-        expect(batch.next[0]).toBe(order[0]);
-        expect([...batch.topToken.subarray(0, 5)]).toEqual(order.slice(0, 5));
-        for (let k = 0; k < 5; k++) expect(batch.topLogprob[k]).toBeCloseTo(own[order[k]!]! - normaliser, 4);
-      } else expect(order.slice(0, 50)).toContain(batch.next[2]);
-    }
+      return {
+        order: [...own.keys()].toSorted((a, b) => own[b]! - own[a]! || a - b),
+        logprob: (token: number) => own[token]! - normaliser,
+      };
+    });
+    expect(batch.next[0]).toBe(first!.order[0]);
+    expect(batch.nextLogprob[0]).toBeCloseTo(first!.logprob(batch.next[0]!), 4);
+    expect([...batch.topToken.subarray(0, 5)]).toEqual(first!.order.slice(0, 5));
+    for (let k = 0; k < 5; k++) expect(batch.topLogprob[k]).toBeCloseTo(first!.logprob(first!.order[k]!), 4);
+    expect(second!.order.slice(0, 50)).toContain(batch.next[2]);
+    expect(batch.nextLogprob[2]).toBeCloseTo(second!.logprob(batch.next[2]!), 4);
     expect(batch.topToken[5]).toBe(-1);
   });
 
@@ -74,7 +82,7 @@ describe("steps under way", () => {
     batch.past.fill(-5);
     batch.count.fill(1 << 30);
     batch.sequences = 0;
-    structuredClone(null, { transfer: [batch.tokens.buffer, batch.count.buffer, batch.seed.buffer] });
+    transfer(batch.tokens, batch.count, batch.seed);
     await step;
     expect(batch.next[0]).toBe(expected[0]);
   });
@@ -82,7 +90,7 @@ describe("steps under way", () => {
   it("whose outputs were transferred away reject", async () => {
     const batch = setup.batch([{ window: 0, tokens: prompt }]);
     const step = setup.model.step(batch);
-    structuredClone(null, { transfer: [batch.next.buffer] });
+    transfer(batch.next);
     await expect(step).rejects.toMatchObject({
       code: "KVPAGE_INVALID_ARGUMENT",
       message: "batch.next.length is 0; expected at least 1",
@@ -90,7 +98,7 @@ describe("steps under way", () => {
     const other = setup.batch([{ window: 0, tokens: prompt }]);
     const logits = new Float32Array(setup.vocabulary);
     const again = setup.model.step(other, logits);
-    structuredClone(null, { transfer: [logits.buffer] });
+    transfer(logits);
     await expect(again).rejects.toMatchObject({ message: expect.stringContaining("logits.length is 0") });
   });
 

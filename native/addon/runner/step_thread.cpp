@@ -10,17 +10,34 @@ using runner::Sampled;
 using runner::SequenceStep;
 using runner::Status;
 
-StepThread::StepThread(Napi::Env env, std::shared_ptr<runner::Runner> runner) : runner_(std::move(runner)) {
+StepThread::StepThread(Napi::Env env, std::shared_ptr<runner::Runner> runner)
+    : env_(env), runner_(std::move(runner)) {
     // Unreferenced while idle, so that a forgotten model does not keep the process alive.
     finished_ = Napi::ThreadSafeFunction::New(env, Napi::Function(), "kvpage step", 0, 1);
     finished_.Unref(env);
+    napi_add_env_cleanup_hook(env_, environment_ends, this);
     thread_ = std::thread([this] { work(); });
 }
 
 StepThread::~StepThread() {
+    if (env_ == nullptr)
+        return;
+    napi_remove_env_cleanup_hook(env_, environment_ends, this);
+    end();
+}
+
+// The process or worker exits, maybe in the middle of a step: the memory that the step uses must stay until
+// it ends, and nothing of the environment may be touched later. Hooks run in reverse order of their adding.
+void StepThread::environment_ends(void *self) {
+    static_cast<StepThread *>(self)->end();
+}
+
+void StepThread::end() {
     join();
+    queue_.clear();
     if (!released_)
         finished_.Release();
+    env_ = nullptr;
 }
 
 void StepThread::join() {
@@ -33,15 +50,6 @@ void StepThread::join() {
         thread_.join();
 }
 
-// The process or worker exits in the middle of a step: the memory that the step uses must stay until it ends.
-// Hooks run in reverse order of their adding, and this one is added when a step arrives, after all memory
-// that the step can know was made.
-void StepThread::environment_ends(void *self) {
-    auto *thread = static_cast<StepThread *>(self);
-    thread->join();
-    thread->queue_.clear(); // its handles end with the environment
-}
-
 std::unique_ptr<Step> StepThread::take() {
     return spare_ ? std::move(spare_) : std::make_unique<Step>();
 }
@@ -51,7 +59,9 @@ Napi::Promise StepThread::submit(Napi::Env env, std::unique_ptr<Step> step) {
     Napi::Promise promise = step->deferred->Promise();
     if (pending_++ == 0) {
         finished_.Ref(env);
-        napi_add_env_cleanup_hook(env, environment_ends, this);
+        // To the end of the list, so that it runs before those of all memory that the step can know.
+        napi_remove_env_cleanup_hook(env_, environment_ends, this);
+        napi_add_env_cleanup_hook(env_, environment_ends, this);
     }
     {
         std::lock_guard lock(mutex_);
@@ -110,10 +120,8 @@ void StepThread::compute(Step &step) {
 }
 
 void StepThread::settle(Napi::Env env, std::unique_ptr<Step> step) {
-    if (--pending_ == 0) {
+    if (--pending_ == 0)
         finished_.Unref(env);
-        napi_remove_env_cleanup_hook(env, environment_ends, this);
-    }
     if (step->status.ok())
         step->status = write_results(*step);
     const Napi::Promise::Deferred deferred = *step->deferred;

@@ -15,7 +15,7 @@ namespace kvpage::addon {
 class StepThread {
   public:
     StepThread(Napi::Env env, std::shared_ptr<runner::Runner> runner);
-    // Only when idle(), or while the environment is torn down.
+    // Only when idle(), or after the environment's end.
     ~StepThread();
     StepThread(const StepThread &) = delete;
     StepThread &operator=(const StepThread &) = delete;
@@ -30,8 +30,10 @@ class StepThread {
     void compute(Step &step);
     void settle(Napi::Env env, std::unique_ptr<Step> step);
     static void environment_ends(void *self);
+    void end();
     void join();
 
+    napi_env env_; // null after its end
     std::shared_ptr<runner::Runner> runner_;
     runner::Sampler sampler_;
     Napi::ThreadSafeFunction finished_;

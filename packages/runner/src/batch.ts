@@ -47,7 +47,10 @@ export class StepBatch {
 
   /** Out: the sampled token, −1 where `sample` is 0. */
   readonly next: Int32Array;
-  /** Out: natural log-probability of `next` under the unmodified distribution (temperature 1, no truncation). */
+  /**
+   * Out: natural log-probability of `next` under the unmodified distribution (temperature 1, no truncation); NaN where
+   * `topLogprobs` is −1.
+   */
   readonly nextLogprob: Float32Array;
   /** Out: [maxSequences][maxTopLogprobs], most probable first. */
   readonly topToken: Int32Array;
