@@ -47,13 +47,15 @@ ggml_cgraph *StepGraph::build(const std::vector<Piece> &pieces, const StepShape 
     ggml_tensor *x = ggml_get_rows(c, w_.token_embedding, tokens_);
     for (int64_t i = 0; i < p_.layers; i++) {
         const Layer &layer = w_.layers[static_cast<size_t>(i)];
-        ggml_tensor *y = attention(i, normalise(x, layer.attention_norm), pieces, shape);
         const bool last = i == p_.layers - 1;
+        ggml_tensor *y = normalise(x, layer.attention_norm);
+        if (last && output_rows_ == nullptr) {
+            // Nobody wants logits: the last layer's K and V are all that is needed of it.
+            store_kv(i, y, shape);
+            return graph_;
+        }
+        y = attention(i, y, pieces, shape);
         if (last) {
-            if (output_rows_ == nullptr) {
-                // Nobody wants logits: the last layer's K and V are all that was needed of it.
-                return graph_;
-            }
             y = ggml_get_rows(c, y, output_rows_);
             x = ggml_get_rows(c, x, output_rows_);
         }
@@ -81,46 +83,53 @@ ggml_tensor *StepGraph::rotate(ggml_tensor *x) {
                          32.0F, 1.0F);
 }
 
-ggml_tensor *StepGraph::attention(int64_t index, ggml_tensor *x, const std::vector<Piece> &pieces,
-                                  const StepShape &shape) {
+ggml_tensor *StepGraph::project(ggml_tensor *x, ggml_tensor *weight, ggml_tensor *bias, int64_t heads) {
+    ggml_tensor *y = ggml_mul_mat(context_.get(), weight, x);
+    if (bias != nullptr)
+        y = ggml_add(context_.get(), y, bias);
+    return ggml_reshape_3d(context_.get(), y, p_.head_dim, heads, x->ne[1]);
+}
+
+// The sequences' new rows, all in one operation for K and one for V. Rows that only pad the step are not
+// stored.
+void StepGraph::store_kv(int64_t index, ggml_tensor *x, const StepShape &shape) {
     ggml_context *c = context_.get();
     const Layer &layer = w_.layers[static_cast<size_t>(index)];
-    auto project = [&](ggml_tensor *weight, ggml_tensor *bias, int64_t heads) {
-        ggml_tensor *y = ggml_mul_mat(c, weight, x);
-        if (bias != nullptr)
-            y = ggml_add(c, y, bias);
-        return ggml_reshape_3d(c, y, p_.head_dim, heads, shape.rows);
-    };
-    ggml_tensor *q = project(layer.q, layer.q_bias, p_.heads);
-    ggml_tensor *k = project(layer.k, layer.k_bias, p_.kv_heads);
-    ggml_tensor *v = project(layer.v, layer.v_bias, p_.kv_heads);
-    if (layer.q_norm != nullptr) {
-        q = normalise(q, layer.q_norm);
+    ggml_tensor *k = project(x, layer.k, layer.k_bias, p_.kv_heads);
+    ggml_tensor *v = project(x, layer.v, layer.v_bias, p_.kv_heads);
+    if (layer.k_norm != nullptr)
         k = normalise(k, layer.k_norm);
-    }
-    q = rotate(q);
     k = rotate(k);
     // Nearby in the order of execution, as their inputs are.
-    ggml_build_forward_expand(graph_, q);
     ggml_build_forward_expand(graph_, v);
     ggml_build_forward_expand(graph_, k);
 
-    // The sequences' new rows, all in one operation each. Rows that only pad the step are not stored.
     const int64_t kv_width = p_.kv_heads * p_.head_dim;
     const auto base = reinterpret_cast<uint64_t>(ggml_backend_buffer_get_base(region_));
     const int64_t region_rows = static_cast<int64_t>(ggml_backend_buffer_get_size(region_) / kv_.row_bytes);
     auto store = [&](ggml_tensor *values, size_t offset) {
         ggml_tensor *rows = kv_tensor(base + offset, region_rows);
         rows->ne[0] = kv_width;
-        rows->ne[1] = region_rows;
         rows->ne[2] = 1;
-        rows->nb[2] = rows->nb[3] = kv_.row_bytes * static_cast<size_t>(region_rows);
+        rows->nb[2] = rows->nb[3];
         ggml_tensor *flat = ggml_view_2d(c, values, kv_width, shape.tokens, values->nb[2], 0);
         ggml_build_forward_expand(graph_, ggml_set_rows(c, rows, flat, kv_rows_));
     };
-    // Attention reads these rows by address: nothing but the order in the graph makes it wait for them.
     store(k, kv_.k(index));
     store(v, kv_.v(index));
+}
+
+ggml_tensor *StepGraph::attention(int64_t index, ggml_tensor *x, const std::vector<Piece> &pieces,
+                                  const StepShape &shape) {
+    ggml_context *c = context_.get();
+    const Layer &layer = w_.layers[static_cast<size_t>(index)];
+    ggml_tensor *q = project(x, layer.q, layer.q_bias, p_.heads);
+    if (layer.q_norm != nullptr)
+        q = normalise(q, layer.q_norm);
+    q = rotate(q);
+    ggml_build_forward_expand(graph_, q);
+    // Attention reads these rows by address: nothing but the order in the graph makes it wait for them.
+    store_kv(index, x, shape);
 
     if (attended_ == nullptr)
         return ggml_reshape_2d(c, attend(index, q, 0, pieces[0], 0), p_.heads * p_.head_dim, shape.rows);
@@ -185,7 +194,7 @@ void StepGraph::fill(const std::vector<Piece> &pieces, const StepShape &shape) {
     }
     for (; output < shape.output_rows && outputs != nullptr; output++)
         outputs[output] = outputs[output - 1];
-    if (attended_ != nullptr) {
+    if (attended_ != nullptr && attended_->data != nullptr) {
         // Padding rows are computed on: they must hold numbers.
         const size_t used = static_cast<size_t>(shape.tokens) * attended_->nb[1];
         std::fill_n(static_cast<std::byte *>(attended_->data) + used, ggml_nbytes(attended_) - used,
@@ -195,8 +204,8 @@ void StepGraph::fill(const std::vector<Piece> &pieces, const StepShape &shape) {
     const ggml_fp16_t zero = ggml_fp32_to_fp16(0.0F);
     const ggml_fp16_t minus_infinity = ggml_fp32_to_fp16(-INFINITY);
     for (size_t i = 0; i < pieces.size(); i++) {
-        if (masks_[i] == nullptr)
-            continue;
+        if (masks_[i] == nullptr || masks_[i]->data == nullptr)
+            continue; // one query, or no layer whose attention is needed
         auto *mask = static_cast<ggml_fp16_t *>(masks_[i]->data);
         const int64_t keys = masks_[i]->ne[0];
         for (int32_t query = 0; query < pieces[i].count; query++, mask += keys) {

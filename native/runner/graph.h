@@ -52,6 +52,8 @@ class StepGraph {
   private:
     ggml_tensor *normalise(ggml_tensor *x, ggml_tensor *weight);
     ggml_tensor *rotate(ggml_tensor *x);
+    ggml_tensor *project(ggml_tensor *x, ggml_tensor *weight, ggml_tensor *bias, int64_t heads);
+    void store_kv(int64_t layer, ggml_tensor *x, const StepShape &shape);
     ggml_tensor *attention(int64_t layer, ggml_tensor *x, const std::vector<Piece> &pieces,
                            const StepShape &shape);
     ggml_tensor *attend(int64_t layer, ggml_tensor *q, size_t piece, const Piece &at, int32_t first_row);
