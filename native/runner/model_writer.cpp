@@ -1,20 +1,12 @@
 #include "runner/model_writer.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <functional>
-#include <new>
 #include <vector>
 
-#include <unistd.h>
-
-#include <ggml-cpp.h>
 #include <llama.h>
+
+#include "runner/gguf_writer.h"
 
 namespace kvpage::runner {
 namespace {
@@ -22,8 +14,6 @@ namespace {
 Status invalid(const std::string &message) {
     return Status::error("KVPAGE_INVALID_ARGUMENT", message);
 }
-
-constexpr int64_t kMaxLayers = 1000;
 
 // splitmix64: the values are the same on every machine.
 class Random {
@@ -47,89 +37,6 @@ class Random {
   private:
     uint64_t state_;
 };
-
-// A GGUF file under construction. Tensor data is kept until it is written.
-class Writer {
-  public:
-    Writer()
-        : gguf_(gguf_init_empty()),
-          context_(ggml_init({kMaxTensors * ggml_tensor_overhead(), nullptr, true})) {}
-
-    gguf_context *metadata() { return gguf_.get(); }
-
-    void add(const std::string &name, ggml_type type, std::vector<int64_t> shape,
-             const std::vector<float> &values) {
-        ggml_tensor *tensor =
-            ggml_new_tensor(context_.get(), type, static_cast<int>(shape.size()), shape.data());
-        ggml_set_name(tensor, name.c_str());
-        data_.emplace_back(ggml_nbytes(tensor));
-        const int64_t row = shape[0];
-        const int64_t rows = static_cast<int64_t>(values.size()) / row;
-        if (type == GGML_TYPE_F32)
-            std::memcpy(data_.back().data(), values.data(), data_.back().size());
-        else
-            ggml_quantize_chunk(type, values.data(), data_.back().data(), 0, rows, row, nullptr);
-        tensor->data = data_.back().data();
-        gguf_add_tensor(gguf_.get(), tensor);
-    }
-
-    // Under a name of its own first, so that a reader never sees half a file, nor two writers one another's.
-    Status write(const std::string &path) {
-        static std::atomic<unsigned> writes{0};
-        const std::string temporary =
-            path + "." + std::to_string(getpid()) + "-" + std::to_string(writes++) + ".partial";
-        errno = 0;
-        if (!gguf_write_to_file(gguf_.get(), temporary.c_str(), false) ||
-            std::rename(temporary.c_str(), path.c_str()) != 0) {
-            const int why = errno;
-            std::remove(temporary.c_str());
-            return Status::error("KVPAGE_WRITE_FAILED", "path is " + path + ": " + std::strerror(why));
-        }
-        return Status::success();
-    }
-
-    static constexpr size_t kMaxTensors = 65536;
-
-  private:
-    gguf_context_ptr gguf_;
-    ggml_context_ptr context_;
-    std::vector<std::vector<std::byte>> data_;
-};
-
-struct Piece {
-    std::string text;
-    float score;
-    int32_t type;
-};
-
-void write_vocabulary(gguf_context *gguf, const std::vector<Piece> &pieces, int32_t bos, int32_t eos,
-                      bool add_space_prefix) {
-    std::vector<const char *> texts;
-    std::vector<float> scores;
-    std::vector<int32_t> types;
-    for (const Piece &piece : pieces) {
-        texts.push_back(piece.text.c_str());
-        scores.push_back(piece.score);
-        types.push_back(piece.type);
-    }
-    gguf_set_val_str(gguf, "tokenizer.ggml.model", "llama");
-    gguf_set_val_str(gguf, "tokenizer.ggml.pre", "default");
-    gguf_set_arr_str(gguf, "tokenizer.ggml.tokens", texts.data(), texts.size());
-    gguf_set_arr_data(gguf, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores.data(), scores.size());
-    gguf_set_arr_data(gguf, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types.data(), types.size());
-    gguf_set_val_u32(gguf, "tokenizer.ggml.bos_token_id", static_cast<uint32_t>(bos));
-    gguf_set_val_u32(gguf, "tokenizer.ggml.eos_token_id", static_cast<uint32_t>(eos));
-    gguf_set_val_u32(gguf, "tokenizer.ggml.unknown_token_id", 0);
-    gguf_set_val_bool(gguf, "tokenizer.ggml.add_bos_token", true);
-    gguf_set_val_bool(gguf, "tokenizer.ggml.add_eos_token", false);
-    gguf_set_val_bool(gguf, "tokenizer.ggml.add_space_prefix", add_space_prefix);
-}
-
-std::string byte_piece(int byte) {
-    char text[8];
-    std::snprintf(text, sizeof text, "<0x%02X>", static_cast<unsigned>(byte));
-    return text;
-}
 
 // Control tokens, the bytes, single printable characters, then pronounceable syllables up to the size.
 std::vector<Piece> random_vocabulary(int32_t size) {
@@ -199,7 +106,7 @@ Status check(const RandomModel &spec, ggml_type type) {
                    : invalid(std::string(field) + " is " + std::to_string(value) +
                              "; expected a multiple of " + std::to_string(block) + " for " + spec.weights);
     };
-    Status checks[] = {at_least("layers", spec.layers, 1, kMaxLayers),
+    Status checks[] = {at_least("layers", spec.layers, 1, kMaxWrittenLayers),
                        at_least("embedding", spec.embedding, 1, 65536),
                        at_least("heads", spec.heads, 1, 1024),
                        at_least("kvHeads", spec.kv_heads, 1, spec.heads),
@@ -223,33 +130,6 @@ Status check(const RandomModel &spec, ggml_type type) {
     return Status::success();
 }
 
-struct Shape {
-    std::string architecture;
-    int64_t layers, embedding, heads, kv_heads, head_dim, feed_forward, vocabulary, context;
-    float rope_base;
-};
-
-void write_shape(gguf_context *gguf, const Shape &shape, const std::string &name) {
-    const std::string prefix = shape.architecture + ".";
-    auto set = [&](const char *key, int64_t value) {
-        gguf_set_val_u32(gguf, (prefix + key).c_str(), static_cast<uint32_t>(value));
-    };
-    gguf_set_val_str(gguf, "general.architecture", shape.architecture.c_str());
-    gguf_set_val_str(gguf, "general.name", name.c_str());
-    set("block_count", shape.layers);
-    set("context_length", shape.context);
-    set("embedding_length", shape.embedding);
-    set("feed_forward_length", shape.feed_forward);
-    set("attention.head_count", shape.heads);
-    set("attention.head_count_kv", shape.kv_heads);
-    set("attention.key_length", shape.head_dim);
-    set("attention.value_length", shape.head_dim);
-    set("rope.dimension_count", shape.head_dim);
-    set("vocab_size", shape.vocabulary);
-    gguf_set_val_f32(gguf, (prefix + "attention.layer_norm_rms_epsilon").c_str(), 1e-5F);
-    gguf_set_val_f32(gguf, (prefix + "rope.freq_base").c_str(), shape.rope_base);
-}
-
 Status write_random(const RandomModel &spec, const std::string &path) {
     ggml_type type = GGML_TYPE_F16;
     Status status = matrix_type(spec, type);
@@ -258,13 +138,12 @@ Status write_random(const RandomModel &spec, const std::string &path) {
     if (!status.ok())
         return status;
 
-    Writer writer;
-    write_shape(writer.metadata(),
-                {spec.architecture, spec.layers, spec.embedding, spec.heads, spec.kv_heads, spec.head_dim,
-                 spec.feed_forward, spec.vocabulary, spec.context, 10000.0F},
-                spec.name);
-    write_vocabulary(writer.metadata(), random_vocabulary(spec.vocabulary), 1, 2, true);
-    gguf_set_val_str(writer.metadata(), "tokenizer.chat_template", kRandomChatTemplate);
+    GgufWriter writer;
+    writer.set_shape({spec.architecture, spec.layers, spec.embedding, spec.heads, spec.kv_heads,
+                      spec.head_dim, spec.feed_forward, spec.vocabulary, spec.context, 10000.0F},
+                     spec.name);
+    writer.set_vocabulary(random_vocabulary(spec.vocabulary));
+    writer.set("tokenizer.chat_template", kRandomChatTemplate);
 
     Random random(spec.seed);
     std::vector<float> values;
@@ -311,154 +190,10 @@ Status write_random(const RandomModel &spec, const std::string &path) {
     return writer.write(path);
 }
 
-Status read_file(const std::string &path, std::vector<char> &bytes) {
-    std::ifstream file(path, std::ios::binary);
-    bytes.assign(std::istreambuf_iterator<char>(file), {});
-    return file.is_open() && !file.bad()
-               ? Status::success()
-               : Status::error("KVPAGE_MODEL_NOT_FOUND", "path is " + path + ": " + std::strerror(errno));
-}
-
-// llama2.c writes "\n<s>\n" and "\n</s>\n" for the control tokens and a plain space where GGUF has "▁".
-Status read_llama2c_vocabulary(const std::string &path, int64_t size, std::vector<Piece> &pieces) {
-    std::vector<char> bytes;
-    Status status = read_file(path, bytes);
-    if (!status.ok())
-        return status;
-    size_t at = 4; // max_token_length
-    for (int64_t i = 0; i < size; i++) {
-        float score = 0;
-        int32_t length = 0;
-        if (at + 8 > bytes.size())
-            return invalid("tokenizer " + path + " ends before token " + std::to_string(i));
-        std::memcpy(&score, &bytes[at], 4);
-        std::memcpy(&length, &bytes[at + 4], 4);
-        at += 8;
-        if (length < 1 || static_cast<size_t>(length) > bytes.size() - at)
-            return invalid("tokenizer " + path + ": token " + std::to_string(i) + " has length " +
-                           std::to_string(length) + "; expected 1 to what is left of the file");
-        std::string text;
-        for (char c : std::string(&bytes[at], static_cast<size_t>(length)))
-            text += c == ' ' ? "\xe2\x96\x81" : std::string(1, c);
-        at += static_cast<size_t>(length);
-        const int32_t type = i == 0    ? LLAMA_TOKEN_TYPE_UNKNOWN
-                             : i < 3   ? LLAMA_TOKEN_TYPE_CONTROL
-                             : i < 259 ? LLAMA_TOKEN_TYPE_BYTE
-                                       : LLAMA_TOKEN_TYPE_NORMAL;
-        const char *control[] = {"<unk>", "<s>", "</s>"};
-        if (i < 3)
-            text = control[i];
-        else if (i < 259 && text != byte_piece(static_cast<int>(i) - 3))
-            return invalid("tokenizer " + path + ": token " + std::to_string(i) + " is \"" + text +
-                           "\"; expected " + byte_piece(static_cast<int>(i) - 3));
-        pieces.push_back({text, score, type});
-    }
-    return Status::success();
-}
-
-Status convert(const std::string &checkpoint, const std::string &tokenizer, const std::string &path) {
-    std::vector<char> bytes;
-    Status status = read_file(checkpoint, bytes);
-    if (!status.ok())
-        return status;
-    int32_t header[7];
-    if (bytes.size() < sizeof header)
-        return invalid("checkpoint " + checkpoint + " has " + std::to_string(bytes.size()) +
-                       " bytes; expected more");
-    std::memcpy(header, bytes.data(), sizeof header);
-    const int64_t dim = header[0], hidden = header[1], layers = header[2], heads = header[3],
-                  kv_heads = header[4];
-    const int64_t vocabulary = std::abs(int64_t{header[5]}), context = header[6];
-    const char *names[] = {"dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"};
-    for (int i = 0; i < 7; i++) {
-        const int64_t value = i == 5 ? vocabulary : header[i];
-        const int64_t most = i == 2 ? kMaxLayers : 1 << 20;
-        if (value < 1 || value > most)
-            return invalid("checkpoint " + checkpoint + ": " + names[i] + " is " + std::to_string(header[i]) +
-                           "; expected 1.." + std::to_string(most));
-    }
-    if (dim % heads != 0 || dim / heads % 2 != 0 || heads % kv_heads != 0 || vocabulary < 259)
-        return invalid("checkpoint " + checkpoint + " has dim " + std::to_string(dim) + ", n_heads " +
-                       std::to_string(heads) + ", n_kv_heads " + std::to_string(kv_heads) + ", vocab_size " +
-                       std::to_string(vocabulary) + ", which do not fit together");
-    const int64_t head_dim = dim / heads;
-    const int64_t kv_dim = kv_heads * head_dim;
-
-    size_t at = sizeof header;
-    auto take = [&](int64_t count, std::vector<float> &values) {
-        const size_t length = static_cast<size_t>(count) * sizeof(float);
-        if (length > bytes.size() - at)
-            return false;
-        values.resize(static_cast<size_t>(count));
-        std::memcpy(values.data(), &bytes[at], length);
-        at += length;
-        return true;
-    };
-    Writer writer;
-    write_shape(writer.metadata(),
-                {"llama", layers, dim, heads, kv_heads, head_dim, hidden, vocabulary, context, 10000.0F},
-                "llama2.c");
-    std::vector<Piece> pieces;
-    status = read_llama2c_vocabulary(tokenizer, vocabulary, pieces);
-    if (!status.ok())
-        return status;
-    write_vocabulary(writer.metadata(), pieces, 1, 2, true);
-
-    // All layers of one tensor stand together, in this order.
-    struct Group {
-        const char *name;
-        std::vector<int64_t> shape;
-        bool per_layer;
-    };
-    std::vector<Group> groups = {{"token_embd.weight", {dim, vocabulary}, false},
-                                 {"attn_norm.weight", {dim}, true},
-                                 {"attn_q.weight", {dim, dim}, true},
-                                 {"attn_k.weight", {dim, kv_dim}, true},
-                                 {"attn_v.weight", {dim, kv_dim}, true},
-                                 {"attn_output.weight", {dim, dim}, true},
-                                 {"ffn_norm.weight", {dim}, true},
-                                 {"ffn_gate.weight", {dim, hidden}, true},
-                                 {"ffn_down.weight", {hidden, dim}, true},
-                                 {"ffn_up.weight", {dim, hidden}, true},
-                                 {"output_norm.weight", {dim}, false}};
-    std::vector<float> values;
-    auto add = [&](const std::string &name, const std::vector<int64_t> &shape) {
-        const int64_t count = shape[0] * (shape.size() > 1 ? shape[1] : 1);
-        if (!take(count, values))
-            return invalid("checkpoint " + checkpoint + " ends before " + name);
-        writer.add(name, GGML_TYPE_F32, shape, values);
-        return Status::success();
-    };
-    for (const Group &group : groups)
-        for (int64_t i = 0; i < (group.per_layer ? layers : 1) && status.ok(); i++)
-            status = add((group.per_layer ? "blk." + std::to_string(i) + "." : "") + group.name, group.shape);
-    if (status.ok() && header[5] < 0) {
-        // An output of its own stands behind the two unused rotation tables.
-        if (!take(context * head_dim / 2, values) || !take(context * head_dim / 2, values))
-            return invalid("checkpoint " + checkpoint + " ends inside its rotation tables");
-        status = add("output.weight", {dim, vocabulary});
-    }
-    return status.ok() ? writer.write(path) : status;
-}
-
-template <class Function> Status without_exceptions(Function function) {
-    try {
-        return function();
-    } catch (const std::bad_alloc &) {
-        return Status::error("KVPAGE_OUT_OF_MEMORY", "no memory for the model");
-    } catch (const std::exception &error) {
-        return Status::error("KVPAGE_WRITE_FAILED", error.what());
-    }
-}
-
 } // namespace
 
 Status write_random_model(const RandomModel &spec, const std::string &path) {
     return without_exceptions([&] { return write_random(spec, path); });
-}
-
-Status convert_llama2c(const std::string &checkpoint, const std::string &tokenizer, const std::string &path) {
-    return without_exceptions([&] { return convert(checkpoint, tokenizer, path); });
 }
 
 } // namespace kvpage::runner
