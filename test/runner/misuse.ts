@@ -2,16 +2,13 @@
 // seed, and how many calls were refused and went through.
 import { strict as assert } from "node:assert";
 import { convertLlama2c, generateModel, Model, RunnerError, StepBatch, TextStream } from "@kvpage/runner";
+import { seededRandom } from "./random.ts";
 import { Setup } from "./setup.ts";
 
 const seed = Number(process.argv[2] ?? Date.now() % 1e6);
 const rounds = Number(process.argv[3] ?? 3000);
 
-let state = seed;
-function random(below: number): number {
-  state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0;
-  return ((state ^ (state >>> 13)) >>> 0) % below;
-}
+const random = seededRandom(seed);
 
 function detached(): Int32Array {
   const array = new Int32Array(8);

@@ -1,4 +1,7 @@
 import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
@@ -18,6 +21,14 @@ it("calls with anything give typed errors and never end the process", async () =
   const { code, signal, out } = await run("misuse.ts", String(Date.now() % 1e6), "2000");
   expect({ code, signal }, out).toEqual({ code: 0, signal: null });
   expect(out).toMatch(/^seed \d+: \d+ refused, \d+ went through$/m);
+});
+
+it("damaged model files give typed errors or models, and never end the process", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "kvpage-damaged-"));
+  const { code, signal, out } = await run("damaged.ts", folder, String(Date.now() % 1e6), "300");
+  rmSync(folder, { recursive: true });
+  expect({ code, signal }, out).toEqual({ code: 0, signal: null });
+  expect(out).toMatch(/^seed \d+: \d+ refused, \d+ loaded$/m);
 });
 
 it.each([

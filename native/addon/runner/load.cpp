@@ -5,6 +5,7 @@
 
 #include "addon/common.h"
 #include "addon/runner/model_addon.h"
+#include "runner/llama_guard.h"
 
 namespace kvpage::addon {
 namespace {
@@ -28,6 +29,7 @@ class LoadWorker final : public Napi::AsyncProgressWorker<float> {
 
     void Execute(const ExecutionProgress &progress) override {
         options_.on_progress = [&](float fraction) { progress.Send(&fraction, 1); };
+        const runner::LlamaGuard guard; // over a malformed file
         std::unique_ptr<Runner> runner;
         status_ = Runner::load(options_, runner);
         if (!status_.ok())
