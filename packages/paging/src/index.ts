@@ -1,7 +1,16 @@
 export type { Bit, Policy } from "./policy.ts";
-export { createPolicy, policyNames, type PolicyOptions } from "./policies.ts";
+export {
+  bitMeaning,
+  type BitMeaning,
+  createPolicy,
+  isRandomised,
+  policyNames,
+  type PolicyOptions,
+} from "./policies.ts";
+export type { RandomSource } from "./random.ts";
 export {
   createPredictor,
+  isRandomPredictor,
   predictAll,
   predictorNames,
   type Predictor,
@@ -10,7 +19,9 @@ export {
 export type { PolicySizes } from "./residency.ts";
 export { singlePageTrace, type PageTrace } from "./trace.ts";
 export { nextUses, simulate, type SimulationHooks, type SimulationResult } from "./simulate.ts";
+export { type BoundFacts, faultBound } from "./bounds.ts";
 export {
+  cleanPages,
   discardErrors,
   discardTruth,
   phaseErrors,

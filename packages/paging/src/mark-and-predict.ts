@@ -1,7 +1,7 @@
 import { PageBag } from "./page-bag.ts";
 import type { Bit } from "./policy.ts";
 import { QueuedPolicy } from "./queued-policy.ts";
-import { mulberry32 } from "./random.ts";
+import { type RandomSource, seededSource } from "./random.ts";
 import type { PolicySizes } from "./residency.ts";
 
 /**
@@ -16,19 +16,19 @@ import type { PolicySizes } from "./residency.ts";
  */
 export class MarkAndPredict extends QueuedPolicy {
   readonly name = "mark-and-predict";
-  readonly #random: () => number;
+  readonly #random: RandomSource;
   // By bit.
   #unmarked: readonly [PageBag, PageBag];
   #marked: readonly [PageBag, PageBag];
 
-  constructor(sizes: PolicySizes & { readonly seed?: number }) {
+  constructor(sizes: PolicySizes & { readonly seed?: number; readonly random?: RandomSource }) {
     super(sizes);
     const { pages, capacity } = this.residency;
     const place = new Int32Array(pages);
     const bags = () => [new PageBag(capacity, place), new PageBag(capacity, place)] as const;
     this.#unmarked = bags();
     this.#marked = bags();
-    this.#random = mulberry32(sizes.seed ?? 1);
+    this.#random = sizes.random ?? seededSource(sizes.seed ?? 1);
   }
 
   protected override requested(_page: number, _bit: Bit): void {}
@@ -46,7 +46,7 @@ export class MarkAndPredict extends QueuedPolicy {
       [this.#unmarked, this.#marked] = [this.#marked, this.#unmarked];
     }
     const bag = this.#unmarked[1].size > 0 ? this.#unmarked[1] : this.#unmarked[0];
-    return bag.at(this.#random() % bag.size);
+    return bag.at(this.#random.below(bag.size));
   }
 
   protected override waits(page: number): boolean {

@@ -2,7 +2,7 @@ import { PageBag } from "./page-bag.ts";
 import { PageLists } from "./page-lists.ts";
 import type { Bit } from "./policy.ts";
 import { QueuedPolicy } from "./queued-policy.ts";
-import { mulberry32 } from "./random.ts";
+import { type RandomSource, seededSource } from "./random.ts";
 import type { PolicySizes } from "./residency.ts";
 
 /**
@@ -19,18 +19,18 @@ import type { PolicySizes } from "./residency.ts";
 export class Mark0 extends QueuedPolicy {
   readonly name = "mark0";
   readonly #ghosts: PageLists;
-  readonly #random: () => number;
+  readonly #random: RandomSource;
   #unmarked: PageBag;
   #marked: PageBag;
 
-  constructor(sizes: PolicySizes & { readonly seed?: number }) {
+  constructor(sizes: PolicySizes & { readonly seed?: number; readonly random?: RandomSource }) {
     super(sizes);
     const { pages, capacity } = this.residency;
     const place = new Int32Array(pages);
     this.#ghosts = new PageLists(pages, 1);
     this.#unmarked = new PageBag(capacity, place);
     this.#marked = new PageBag(capacity, place);
-    this.#random = mulberry32(sizes.seed ?? 1);
+    this.#random = sizes.random ?? seededSource(sizes.seed ?? 1);
   }
 
   protected override requested(_page: number, _bit: Bit): void {}
@@ -49,7 +49,7 @@ export class Mark0 extends QueuedPolicy {
   protected override choose(): number {
     if (this.#ghosts.length(0) > 0) return this.#ghosts.oldest(0);
     if (this.#unmarked.size === 0) [this.#unmarked, this.#marked] = [this.#marked, this.#unmarked];
-    return this.#unmarked.at(this.#random() % this.#unmarked.size);
+    return this.#unmarked.at(this.#random.below(this.#unmarked.size));
   }
 
   protected override waits(page: number): boolean {

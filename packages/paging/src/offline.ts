@@ -1,5 +1,5 @@
 import { Lfd } from "./lfd.ts";
-import { simulate } from "./simulate.ts";
+import { simulate, type SimulationResult } from "./simulate.ts";
 import type { PageTrace } from "./trace.ts";
 
 export interface DiscardTruth {
@@ -7,6 +7,8 @@ export interface DiscardTruth {
   readonly bits: Uint8Array;
   /** Faults of LFD: the offline optimum. */
   readonly opt: number;
+  /** LFD's run in full. */
+  readonly result: SimulationResult;
   /** Pages in LFD's cache at the end; their last bit is 0. */
   readonly resident: number;
 }
@@ -19,7 +21,7 @@ export function discardTruth(trace: PageTrace, capacity: number): DiscardTruth {
   const bits = new Uint8Array(trace.ids.length);
   const lastAccess = new Int32Array(trace.pages);
   const lfd = new Lfd({ capacity, pages: trace.pages });
-  const { faults } = simulate(trace, lfd, 0, {
+  const result = simulate(trace, lfd, 0, {
     onTouch: (page, access) => {
       lastAccess[page] = access;
     },
@@ -27,7 +29,7 @@ export function discardTruth(trace: PageTrace, capacity: number): DiscardTruth {
       bits[lastAccess[page]!] = 1;
     },
   });
-  return { bits, opt: faults, resident: lfd.size };
+  return { bits, opt: result.faults, result, resident: lfd.size };
 }
 
 /**
@@ -69,6 +71,21 @@ export function phaseTruth(trace: PageTrace, capacity: number): Uint8Array {
     bits[access] = after[page] === current + 1 ? 0 : 1;
   });
   return bits;
+}
+
+/**
+ * Sum over the phases of their clean pages: those not requested in the phase before, all pages in the first one.
+ * What marking with perfect phase bits costs, and at most 2·OPT.
+ */
+export function cleanPages(trace: PageTrace, capacity: number): number {
+  const phase = phases(trace, capacity);
+  const seenIn = new Int32Array(trace.pages).fill(-2);
+  let clean = 0;
+  forEachServed(trace, (page, access) => {
+    if (seenIn[page]! < phase[access]! - 1) clean++;
+    seenIn[page] = phase[access]!;
+  });
+  return clean;
 }
 
 /** Wrong predictions by predicted value: η₀ those that said 0, η₁ those that said 1. */

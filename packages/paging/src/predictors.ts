@@ -63,6 +63,11 @@ export function createPredictor(name: string, options: PredictorOptions): Predic
   return new Flip(name, flips, seed, truth);
 }
 
+/** Do the predictor's bits depend on the seed? */
+export function isRandomPredictor(name: string): boolean {
+  return name === "random" || parseRate("flip", name) !== undefined;
+}
+
 class Constant implements Predictor {
   readonly name: string;
   readonly #bit: Bit;

@@ -30,7 +30,7 @@ export async function* readTraces(path: string, options: ReadOptions = {}): Asyn
   if (format !== "auto" && !traceFormats.includes(format)) {
     throw new TraceError(
       "KVPAGE_INVALID_ARGUMENT",
-      `format is "${String(format)}"; expected one of auto, ${traceFormats.join(", ")}`,
+      `format is "${format as string}"; expected one of auto, ${traceFormats.join(", ")}`,
     );
   }
   for await (const source of openSources(path)) {
