@@ -70,65 +70,89 @@ Status Sampler::sample(std::span<const float> logits, const Sampling &sampling, 
 
 int32_t Sampler::draw(std::span<const float> logits, const Sampling &sampling, uint64_t position,
                       float greatest) {
-    const size_t vocabulary = logits.size();
     const auto logit = [&](int32_t token) { return logits[static_cast<size_t>(token)]; };
     const auto more_probable = [&](int32_t a, int32_t b) {
         return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
     };
-    order_.resize(vocabulary);
+    const auto at = [&](size_t i) { return order_.begin() + static_cast<ptrdiff_t>(i); };
+    order_.resize(logits.size());
     std::iota(order_.begin(), order_.end(), 0);
-    size_t kept = vocabulary;
-    size_t sorted = 0; // leading candidates that are in order
+
+    // Both truncations keep a head of the order by probability; its least probable token tells who is in it.
+    size_t kept = order_.size();
     if (sampling.top_k > 0 && static_cast<size_t>(sampling.top_k) < kept) {
         kept = static_cast<size_t>(sampling.top_k);
-        std::partial_sort(order_.begin(), order_.begin() + static_cast<ptrdiff_t>(kept), order_.end(),
-                          more_probable);
-        sorted = kept;
+        if (kept <= 1024) // a heap of few, which most tokens never enter
+            std::partial_sort(order_.begin(), at(kept), order_.end(), more_probable);
+        else
+            std::nth_element(order_.begin(), at(kept - 1), order_.end(), more_probable);
     }
-    if (sampling.top_p < 1) {
-        double total = 0;
-        for (size_t i = 0; i < kept; i++)
-            total += std::exp(static_cast<double>(logit(order_[i])) - greatest);
-        // The smallest set of most probable tokens that reaches top_p (at least one), found by sorting a
-        // growing head.
-        double cumulative = 0;
-        size_t i = 0;
-        for (; i < kept; i++) {
-            if (i == sorted) {
-                sorted = std::min(kept, std::max<size_t>(64, 4 * sorted));
-                std::partial_sort(order_.begin() + static_cast<ptrdiff_t>(i),
-                                  order_.begin() + static_cast<ptrdiff_t>(sorted),
-                                  order_.begin() + static_cast<ptrdiff_t>(kept), more_probable);
-            }
-            cumulative += std::exp(static_cast<double>(logit(order_[i])) - greatest);
-            if (cumulative >= static_cast<double>(sampling.top_p) * total) {
-                i++;
-                break;
-            }
-        }
-        kept = i;
-    }
-    if (sampling.min_p > 0) {
-        // Above 1 it would leave nothing; the most probable token always stays.
-        const double least = greatest + std::log(std::min(1.0, static_cast<double>(sampling.min_p)));
-        const auto end = order_.begin() + static_cast<ptrdiff_t>(kept);
-        kept = static_cast<size_t>(
-            std::remove_if(order_.begin(), end, [&](int32_t token) { return logit(token) < least; }) -
-            order_.begin());
-    }
-    weights_.resize(kept);
+    if (sampling.top_p < 1)
+        kept = nucleus(logits, kept, sampling.top_p, greatest);
+    const int32_t last =
+        kept < order_.size() ? *std::max_element(order_.begin(), at(kept), more_probable) : -1;
+    // Above 1, min_p would leave nothing; the most probable token always stays.
+    const double least = sampling.min_p > 0
+                             ? greatest + std::log(std::min(1.0, static_cast<double>(sampling.min_p)))
+                             : -std::numeric_limits<double>::infinity();
+
+    // In order of ids, so that the draw does not depend on how the library selects.
+    size_t candidates = 0;
     double total = 0;
-    for (size_t i = 0; i < kept; i++)
-        total += weights_[i] =
-            std::exp((static_cast<double>(logit(order_[i])) - greatest) / sampling.temperature);
+    masses_.resize(logits.size());
+    for (int32_t token = 0; token < static_cast<int32_t>(logits.size()); token++) {
+        if (logit(token) < least || (last >= 0 && more_probable(last, token)))
+            continue;
+        order_[candidates] = token;
+        total += masses_[candidates++] =
+            std::exp((static_cast<double>(logit(token)) - greatest) / sampling.temperature);
+    }
     double rest = uniform(sampling.seed, position) * total;
     int32_t drawn = order_[0];
-    for (size_t i = 0; i < kept && rest >= 0; i++) {
-        if (weights_[i] > 0) // rounding may leave a little over: it falls to the last that has a chance
+    for (size_t i = 0; i < candidates && rest >= 0; i++) {
+        if (masses_[i] > 0) // rounding may leave a little over: it falls to the last that has a chance
             drawn = order_[i];
-        rest -= weights_[i];
+        rest -= masses_[i];
     }
     return drawn;
+}
+
+// Of the first `kept` of order_, moves the smallest set of most probable tokens that reaches `top_p` of their
+// mass (at least one) to the front; its size. Halves the doubt each time, so that the work is linear.
+size_t Sampler::nucleus(std::span<const float> logits, size_t kept, float top_p, float greatest) {
+    const auto logit = [&](int32_t token) { return logits[static_cast<size_t>(token)]; };
+    const auto more_probable = [&](int32_t a, int32_t b) {
+        return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
+    };
+    const auto at = [&](size_t i) { return order_.begin() + static_cast<ptrdiff_t>(i); };
+    masses_.resize(logits.size()); // by token
+    double total = 0;
+    for (size_t i = 0; i < kept; i++)
+        total += masses_[static_cast<size_t>(order_[i])] =
+            std::exp(static_cast<double>(logit(order_[i])) - greatest);
+    const double target = static_cast<double>(top_p) * total;
+
+    // The first `low` are in, with the mass `inside`; those from `high` on are out.
+    size_t low = 0;
+    size_t high = kept;
+    double inside = 0;
+    while (high - low > 32) {
+        const size_t middle = low + (high - low) / 2;
+        std::nth_element(at(low), at(middle), at(high), more_probable);
+        double mass = 0;
+        for (size_t i = low; i < middle; i++)
+            mass += masses_[static_cast<size_t>(order_[i])];
+        if (inside + mass >= target) {
+            high = middle;
+        } else {
+            low = middle;
+            inside += mass;
+        }
+    }
+    std::sort(at(low), at(high), more_probable);
+    while (low < high && (low == 0 || inside < target))
+        inside += masses_[static_cast<size_t>(order_[low++])];
+    return low;
 }
 
 } // namespace kvpage::runner

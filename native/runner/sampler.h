@@ -37,8 +37,10 @@ class Sampler {
   private:
     int32_t draw(std::span<const float> logits, const Sampling &sampling, uint64_t position, float greatest);
 
+    size_t nucleus(std::span<const float> logits, size_t kept, float top_p, float greatest);
+
     std::vector<int32_t> order_; // scratch
-    std::vector<double> weights_;
+    std::vector<double> masses_;
 };
 
 } // namespace kvpage::runner
