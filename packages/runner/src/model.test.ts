@@ -109,6 +109,7 @@ describe("text", () => {
     expect(tokens.filter((token) => token === model.bosToken)).toEqual([1]);
     expect(tokens[0]).toBe(1);
     expect([...model.tokenizeChat(text.slice("<s>".length))]).toEqual(tokens);
+    expect(model.tokenizeChat("ba".repeat(200_000)).length).toBeGreaterThan(100_000);
     expect(model.applyChatTemplate([], { addGenerationPrompt: false })).toBe("<s>");
   });
 

@@ -169,7 +169,10 @@ export class Model implements AsyncDisposable {
   tokenizeChat(text: string): Int32Array {
     const tokens = this.tokenize(text, { addSpecial: false, parseSpecial: true });
     if (!this.#addsBos || tokens[0] === this.bosToken) return tokens;
-    return Int32Array.of(this.bosToken, ...tokens);
+    const all = new Int32Array(tokens.length + 1);
+    all[0] = this.bosToken;
+    all.set(tokens, 1);
+    return all;
   }
 
   /** The bytes of a token, maybe part of a character; empty for control tokens. */
