@@ -1,5 +1,7 @@
 #include "runner/gguf_file.h"
 
+#include "runner/llama_guard.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -60,7 +62,6 @@ Status GgufFile::open(const std::string &path) {
         return invalid("path is " + path + "; expected a GGUF file of at least 24 bytes");
     }
     bytes_ = static_cast<size_t>(info.st_size);
-    // Private and writable in name only: ggml's buffers want a non-const pointer; nothing writes.
     void *mapping = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd, 0);
     ::close(fd);
     if (mapping == MAP_FAILED)
@@ -70,9 +71,10 @@ Status GgufFile::open(const std::string &path) {
         return invalid("path is " + path + "; expected a GGUF file (it does not begin with \"GGUF\")");
 
     Reader reader{mapping_, bytes_};
+    const LlamaGuard guard;
     gguf_.reset(gguf_init_from_callback(read_at, &reader, 0, bytes_, {.no_alloc = true, .ctx = nullptr}));
     if (!gguf_)
-        return invalid(path + " is not a valid GGUF file: its header cannot be read");
+        return invalid(path + " is not a valid GGUF file: " + guard.first_error());
 
     const size_t data_offset = gguf_get_data_offset(gguf_.get());
     const int64_t count = gguf_get_n_tensors(gguf_.get());

@@ -43,6 +43,7 @@ class GgufFile {
     const TensorPlace *find(const std::string &name) const;
     // The tensor with exactly this shape (missing dimensions are 1).
     Status require(const std::string &name, std::vector<int64_t> shape, const TensorPlace *&out) const;
+    const std::vector<std::string> &tensor_names() const { return names_; }
 
     uint64_t parameters() const { return parameters_; }
     // The most frequent type of the matrices.

@@ -79,8 +79,8 @@ ggml_tensor *StepGraph::normalise(ggml_tensor *x, ggml_tensor *weight) {
 
 ggml_tensor *StepGraph::rotate(ggml_tensor *x) {
     return ggml_rope_ext(context_.get(), x, positions_, w_.rope_factors, static_cast<int>(p_.rope_dims),
-                         p_.rope_mode, static_cast<int>(p_.context), p_.rope_base, p_.rope_scale, 0.0F, 1.0F,
-                         32.0F, 1.0F);
+                         p_.rope_mode, static_cast<int>(p_.context), p_.rope_base, p_.rope_scale, 0.0F,
+                         p_.rope_magnitude, 32.0F, 1.0F);
 }
 
 ggml_tensor *StepGraph::project(ggml_tensor *x, ggml_tensor *weight, ggml_tensor *bias, int64_t heads) {

@@ -12,6 +12,29 @@ constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxWidth = 1 << 20;
 constexpr int64_t kMaxVocabulary = 1 << 24;
 
+Status read_rope_scaling(const GgufFile &file, const std::string &prefix, Hyperparameters &p) {
+    const std::string linear = "linear"; // what a factor without a type means
+    std::string type;
+    Status status = file.get(prefix + "rope.scaling.type", &linear, type);
+    if (!status.ok())
+        return status;
+    if (type != "none" && type != "linear")
+        return unsupported("metadata key " + prefix + "rope.scaling.type is \"" + type +
+                           "\"; expected none or linear");
+    const float unscaled = 0;
+    float factor = 0;
+    // Older files have the second name.
+    status = file.get(
+        prefix + (file.has(prefix + "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear"),
+        &unscaled, factor);
+    if (!status.ok())
+        return status;
+    if (type == "linear" && factor > 0)
+        p.rope_scale = 1 / factor;
+    const float one = 1;
+    return file.get(prefix + "rope.scaling.attn_factor", &one, p.rope_magnitude);
+}
+
 } // namespace
 
 Status read_hyperparameters(const GgufFile &file, Hyperparameters &p) {
@@ -32,6 +55,15 @@ Status read_hyperparameters(const GgufFile &file, Hyperparameters &p) {
     }
 
     const std::string prefix = arch + ".";
+    // Values of one layer each, and what changes the graph in ways that are not implemented.
+    for (const char *key : {"feed_forward_length", "attention.head_count", "attention.head_count_kv"})
+        if (file.array_length(prefix + key) >= 0)
+            return unsupported("metadata key " + prefix + key +
+                               " is an array; expected one value for all layers");
+    for (const char *key : {"attention.temperature_scale", "attention.scale", "attention.clamp_kqv",
+                            "attention.causal", "logit_scale", "residual_scale", "embedding_scale"})
+        if (file.has(prefix + key))
+            return unsupported("metadata key " + prefix + key + " is present; it is not supported");
     auto integer = [&](const char *key, int64_t maximum, const int64_t *fallback, int64_t &out) {
         if (status.ok())
             status = file.get(prefix + key, 1, maximum, fallback, out);
@@ -80,26 +112,20 @@ Status read_hyperparameters(const GgufFile &file, Hyperparameters &p) {
                                                          std::to_string(p.rope_dims) +
                                                          "; expected an even number of at most " +
                                                          std::to_string(p.head_dim));
-    if (file.has(prefix + "attention.temperature_scale"))
-        return unsupported("metadata key " + prefix + "attention.temperature_scale is not supported");
-
-    const std::string no_scaling = "none";
-    std::string scaling;
-    status = file.get(prefix + "rope.scaling.type", &no_scaling, scaling);
+    if (!(p.rope_base > 0))
+        return Status::error("KVPAGE_MODEL_INVALID", "metadata key " + prefix + "rope.freq_base is " +
+                                                         std::to_string(p.rope_base) +
+                                                         "; expected a positive number");
+    int64_t window = 0;
+    status = file.get(prefix + "attention.sliding_window", 0, INT32_MAX, &none, window);
+    if (status.ok() && window > 0 && window < p.context)
+        return unsupported("metadata key " + prefix + "attention.sliding_window is " +
+                           std::to_string(window) + "; expected none, or at least the context length " +
+                           std::to_string(p.context));
+    if (status.ok())
+        status = read_rope_scaling(file, prefix, p);
     if (!status.ok())
         return status;
-    if (scaling == "linear") {
-        float factor = 1;
-        const float one = 1;
-        status = file.get(prefix + "rope.scaling.factor", &one, factor);
-        if (!status.ok())
-            return status;
-        if (factor > 0)
-            p.rope_scale = 1 / factor;
-    } else if (scaling != "none") {
-        return unsupported("metadata key " + prefix + "rope.scaling.type is \"" + scaling +
-                           "\"; expected none or linear");
-    }
 
     // The embedding says how many tokens there are; the vocabulary may name fewer (padding) but not more.
     const TensorPlace *embedding = file.find("token_embd.weight");

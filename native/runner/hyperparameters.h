@@ -24,7 +24,8 @@ struct Hyperparameters {
     int64_t rope_dims = 0;
     int rope_mode = 0; // GGML_ROPE_TYPE_NORMAL or _NEOX
     float rope_base = 0;
-    float rope_scale = 1; // 1 / the linear scaling factor
+    float rope_scale = 1;     // 1 / the linear scaling factor
+    float rope_magnitude = 1; // of the rotated vectors
 
     bool qkv_bias = false;  // Qwen2
     bool head_norm = false; // Qwen3: RMS norm of each head of Q and K

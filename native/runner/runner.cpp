@@ -11,6 +11,7 @@
 #include "runner/gguf_file.h"
 #include "runner/graph.h"
 #include "runner/hyperparameters.h"
+#include "runner/llama_guard.h"
 #include "runner/weights.h"
 
 namespace kvpage::runner {
@@ -79,9 +80,9 @@ class GgmlRunner final : public Runner {
     Status set_kv_region(uint64_t base, size_t bytes) override {
         if (base == 0 || base % 64 != 0)
             return invalid("base is " + std::to_string(base) + "; expected a multiple of 64");
-        if (bytes < layout_.row_bytes)
+        if (bytes < layout_.row_bytes || bytes > UINT64_MAX - base)
             return invalid("bytes is " + std::to_string(bytes) + "; expected at least " +
-                           std::to_string(layout_.row_bytes));
+                           std::to_string(layout_.row_bytes) + ", within the address space");
         region_.reset(ggml_backend_cpu_buffer_from_ptr(reinterpret_cast<void *>(base), bytes));
         base_ = base;
         region_rows_ = bytes / layout_.row_bytes;
@@ -235,6 +236,8 @@ class GgmlRunner final : public Runner {
 
 Status Runner::load(const LoadOptions &options, std::unique_ptr<Runner> &out) {
     try {
+        // What the checks of our own should overlook of a malformed file is then an error too.
+        const LlamaGuard guard;
         auto runner = std::make_unique<GgmlRunner>();
         Status status = runner->load(options);
         if (status.ok())

@@ -18,6 +18,8 @@ struct Layer {
     ggml_tensor *feed_forward_norm, *gate, *up, *down;
 };
 
+class WeightReader;
+
 struct Weights {
     ggml_tensor *token_embedding = nullptr;
     ggml_tensor *output_norm = nullptr;
@@ -35,6 +37,11 @@ struct Weights {
                 const std::function<void(float)> &on_progress);
 
   private:
+    static Layer read_layer(WeightReader &reader, const Hyperparameters &parameters,
+                            const std::string &prefix);
+    Status place(const WeightReader &reader, const GgufFile &file, bool fast,
+                 const std::function<void(float)> &on_progress);
+
     ggml_context_ptr context_;
     std::vector<ggml_backend_buffer_ptr> buffers_;
 };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <doctest/doctest.h>
+#include <ggml-cpp.h>
 
 namespace kvpage::runner::test {
 namespace {
@@ -52,6 +53,22 @@ const std::string &model_file(const RandomModel &spec) {
         const Status status = write_random_model(spec, path);
         REQUIRE_MESSAGE(status.ok(), status.message);
     }
+    return path;
+}
+
+std::string edited_model(const RandomModel &spec, const std::function<void(gguf_context *)> &edit) {
+    ggml_context *tensors = nullptr;
+    const gguf_context_ptr original(
+        gguf_init_from_file(model_file(spec).c_str(), {.no_alloc = false, .ctx = &tensors}));
+    REQUIRE(original);
+    const ggml_context_ptr owner(tensors);
+    const gguf_context_ptr copy(gguf_init_empty());
+    gguf_set_kv(copy.get(), original.get());
+    for (int64_t i = 0; i < gguf_get_n_tensors(original.get()); i++)
+        gguf_add_tensor(copy.get(), ggml_get_tensor(tensors, gguf_get_tensor_name(original.get(), i)));
+    edit(copy.get());
+    const std::string path = scratch_file("");
+    REQUIRE(gguf_write_to_file(copy.get(), path.c_str(), false));
     return path;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,10 +10,14 @@
 #include "runner/model_writer.h"
 #include "runner/runner.h"
 
+struct gguf_context;
+
 namespace kvpage::runner::test {
 
 // The path of the model, written once per process and removed at its end.
 const std::string &model_file(const RandomModel &spec);
+// A copy of the model with its metadata or its tensors' types edited.
+std::string edited_model(const RandomModel &spec, const std::function<void(gguf_context *)> &edit);
 // A new path in the same folder, with that content.
 std::string scratch_file(const std::string &content);
 std::string read_file(const std::string &path);
