@@ -1,5 +1,4 @@
 import { PagingError } from "./errors.ts";
-import type { Bit } from "./policy.ts";
 import { QueuedPolicy } from "./queued-policy.ts";
 import type { PolicySizes } from "./residency.ts";
 
@@ -38,7 +37,7 @@ export class Lfd extends QueuedPolicy {
     if (waiting) this.enter(page);
   }
 
-  protected override requested(page: number, _bit: Bit): void {
+  protected override requested(page: number): void {
     if (Number.isNaN(this.#next[page]!)) {
       throw new PagingError("KVPAGE_NEEDS_FUTURE", `lfd was not told when page ${page} is next requested`);
     }

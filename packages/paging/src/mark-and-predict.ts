@@ -2,6 +2,7 @@ import { PageBag } from "./page-bag.ts";
 import type { Bit } from "./policy.ts";
 import { QueuedPolicy } from "./queued-policy.ts";
 import { type RandomSource, seededSource } from "./random.ts";
+import { RequestTails } from "./request-tails.ts";
 import type { PolicySizes } from "./residency.ts";
 
 /**
@@ -12,11 +13,13 @@ import type { PolicySizes } from "./residency.ts";
  * Perfect phase bits cost exactly the clean pages of each phase, ≤ 2·OPT; any bits: E ≤ Σ clean + (H_k − 1)·η₀ + η₁
  * and O(log k)·OPT; constant bits behave as Marker.
  *
- * Group requests: phases open where they must, also inside a group; pages pinned then carry over as marked.
+ * Group requests: phases open where they must, also inside a group; pages pinned then carry over as marked. The
+ * chosen page hands over to the tail of its request among pages of the same bit.
  */
 export class MarkAndPredict extends QueuedPolicy {
   readonly name = "mark-and-predict";
   readonly #random: RandomSource;
+  readonly #tails: RequestTails;
   // By bit.
   #unmarked: readonly [PageBag, PageBag];
   #marked: readonly [PageBag, PageBag];
@@ -28,10 +31,13 @@ export class MarkAndPredict extends QueuedPolicy {
     const bags = () => [new PageBag(capacity, place), new PageBag(capacity, place)] as const;
     this.#unmarked = bags();
     this.#marked = bags();
+    this.#tails = new RequestTails(pages);
     this.#random = sizes.random ?? seededSource(sizes.seed ?? 1);
   }
 
-  protected override requested(_page: number, _bit: Bit): void {}
+  protected override requested(page: number, deeper: number): void {
+    this.#tails.link(page, deeper);
+  }
 
   protected override enter(page: number): void {
     this.#marked[this.residency.bit[page] as Bit].add(page);
@@ -46,7 +52,7 @@ export class MarkAndPredict extends QueuedPolicy {
       [this.#unmarked, this.#marked] = [this.#marked, this.#unmarked];
     }
     const bag = this.#unmarked[1].size > 0 ? this.#unmarked[1] : this.#unmarked[0];
-    return bag.at(this.#random.below(bag.size));
+    return this.#tails.tailOf(bag.at(this.#random.below(bag.size)), bag);
   }
 
   protected override waits(page: number): boolean {

@@ -1,8 +1,8 @@
 import { PageBag } from "./page-bag.ts";
 import { PageLists } from "./page-lists.ts";
-import type { Bit } from "./policy.ts";
 import { QueuedPolicy } from "./queued-policy.ts";
 import { type RandomSource, seededSource } from "./random.ts";
+import { RequestTails } from "./request-tails.ts";
 import type { PolicySizes } from "./residency.ts";
 
 /**
@@ -14,12 +14,14 @@ import type { PolicySizes } from "./residency.ts";
  *
  * E[faults] ≤ OPT + 2·H_k·η₀ + η₁; perfect discard bits give OPT.
  *
- * Group requests: pages pinned when a phase opens carry over as marked.
+ * Group requests: pages pinned when a phase opens carry over as marked, and the chosen page hands over to the tail of
+ * its request. For requests of one page that is the page itself, the paper's uniform choice.
  */
 export class Mark0 extends QueuedPolicy {
   readonly name = "mark0";
   readonly #ghosts: PageLists;
   readonly #random: RandomSource;
+  readonly #tails: RequestTails;
   #unmarked: PageBag;
   #marked: PageBag;
 
@@ -30,10 +32,13 @@ export class Mark0 extends QueuedPolicy {
     this.#ghosts = new PageLists(pages, 1);
     this.#unmarked = new PageBag(capacity, place);
     this.#marked = new PageBag(capacity, place);
+    this.#tails = new RequestTails(pages);
     this.#random = sizes.random ?? seededSource(sizes.seed ?? 1);
   }
 
-  protected override requested(_page: number, _bit: Bit): void {}
+  protected override requested(page: number, deeper: number): void {
+    this.#tails.link(page, deeper);
+  }
 
   protected override enter(page: number): void {
     if (this.residency.bit[page] === 1) this.#ghosts.push(0, page);
@@ -49,7 +54,7 @@ export class Mark0 extends QueuedPolicy {
   protected override choose(): number {
     if (this.#ghosts.length(0) > 0) return this.#ghosts.oldest(0);
     if (this.#unmarked.size === 0) [this.#unmarked, this.#marked] = [this.#marked, this.#unmarked];
-    return this.#unmarked.at(this.#random.below(this.#unmarked.size));
+    return this.#tails.tailOf(this.#unmarked.at(this.#random.below(this.#unmarked.size)), this.#unmarked);
   }
 
   protected override waits(page: number): boolean {

@@ -20,10 +20,14 @@ export interface Policy {
   /**
    * The page is requested, and `bit` is predicted for it. A page that is not resident becomes resident:
    * the caller has made room (`size < capacity`), else this throws.
+   *
+   * @param deeper the page that follows this one in the same group request, −1 (the default) if none does. Policies
+   *   that choose at random take a request's pages from its tail by it; the others ignore it.
    */
-  touch(page: number, bit: Bit): void;
+  touch(page: number, bit: Bit, deeper?: number): void;
   /** A pinned page is never a victim. Pins count; the page must be resident. */
   pin(page: number): void;
+  /** The last unpin puts the page among the most recently requested ones: of a group, unpin the deepest first. */
   unpin(page: number): void;
   /** Chooses a resident page that is not pinned, evicts it and returns it; −1 if every page is pinned. */
   victim(): number;

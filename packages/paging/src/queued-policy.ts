@@ -25,13 +25,13 @@ export abstract class QueuedPolicy implements Policy {
     return this.residency.has(page);
   }
 
-  touch(page: number, bit: Bit): void {
+  touch(page: number, bit: Bit, deeper = -1): void {
     const { residency } = this;
     if (residency.has(page)) {
       if (!residency.isPinned(page)) this.leave(page);
     } else residency.insert(page);
     residency.bit[page] = bit;
-    this.requested(page, bit);
+    this.requested(page, deeper);
     if (!residency.isPinned(page)) this.enter(page);
   }
 
@@ -61,8 +61,8 @@ export abstract class QueuedPolicy implements Policy {
     this.residency.check((page) => this.waits(page));
   }
 
-  /** The page was requested with this bit; it is in no queue. */
-  protected abstract requested(page: number, bit: Bit): void;
+  /** The page was requested, its bit is noted; it is in no queue. `deeper` as in {@link Policy.touch}. */
+  protected abstract requested(page: number, deeper: number): void;
   /** The page may be evicted from now on: it enters a queue. */
   protected abstract enter(page: number): void;
   /** The page leaves its queue. */

@@ -61,7 +61,7 @@ export function simulate(
         }
       }
       if (nextRequests !== undefined) (policy as Lfd).foresee(page, nextRequests[i]!, i - start);
-      policy.touch(page, typeof bits === "number" ? bits : (bits[i] as Bit));
+      policy.touch(page, typeof bits === "number" ? bits : (bits[i] as Bit), i + 1 < end ? ids[i + 1]! : -1);
       hooks.onTouch?.(page, i);
       if (!resident && !single) policy.pin(page);
     }
