@@ -25,8 +25,7 @@ function readChat(body: unknown, serving: Serving): Call {
   fields.finish();
   const { model } = serving;
   const text = model.applyChatTemplate(messages, { addGenerationPrompt: true });
-  // The template writes BOS and the like itself.
-  const prompt = model.tokenize(text, { addSpecial: false, parseSpecial: true });
+  const prompt = model.tokenizeChat(text);
   if (prompt.length === 0) throw invalidField("messages", messages, "at least one token");
   return { prompt, promptField: "messages", parameters, topLogprobs };
 }

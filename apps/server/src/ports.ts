@@ -7,5 +7,5 @@ export type ServerEngine = Pick<Engine, "plan" | "generate" | "stats" | "close">
 /** What the server asks of a model; tests bring a fake. */
 export type ServerModel = Pick<
   Model,
-  "bosToken" | "addsSpacePrefix" | "tokenize" | "tokenBytes" | "applyChatTemplate"
+  "bosToken" | "addsSpacePrefix" | "tokenize" | "tokenizeChat" | "tokenBytes" | "applyChatTemplate"
 > & { readonly info: { readonly vocabulary: number } };

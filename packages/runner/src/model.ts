@@ -163,8 +163,9 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * What {@link applyChatTemplate} gave, to token ids: control tokens are read from the text, and BOS stands first
-   * exactly once if the model wants one, whether or not the template wrote it.
+   * What {@link applyChatTemplate} gave, to token ids: control tokens are read from the text (also where a message
+   * itself contains one), and BOS stands first exactly once if the model wants one, whether or not the template wrote
+   * it.
    */
   tokenizeChat(text: string): Int32Array {
     const tokens = this.tokenize(text, { addSpecial: false, parseSpecial: true });

@@ -7,6 +7,7 @@ export const fakeModel: ServerModel = {
   bosToken: -1,
   addsSpacePrefix: false,
   tokenize: (text) => Int32Array.from(new TextEncoder().encode(text)),
+  tokenizeChat: (text) => Int32Array.from(new TextEncoder().encode(text)),
   tokenBytes: (token) => Uint8Array.of(token),
   applyChatTemplate: (messages) => messages.at(-1)!.content,
 };
