@@ -19,7 +19,7 @@ struct RandomModel {
     int32_t kv_heads = 2;
     int32_t head_dim = 64;
     int32_t feed_forward = 512;
-    int32_t vocabulary = 512; // at least 300: three control tokens, 256 bytes, some pieces
+    int32_t vocabulary = 512; // at least 300: six control tokens, 256 bytes, some pieces
     int32_t context = 2048;
     bool tied_embeddings = false;
     uint64_t seed = 1;
