@@ -33,9 +33,12 @@ export const predictorNames: readonly string[] = [
 /**
  * Makes a predictor by name.
  *
- * `recency` says 0 to a page that was requested before with fewer accesses in between than the cache has pages (LRU
- * would have kept it), else 1; `constant:b` and `random` say what they are called; `oracle` tells the truth, `flip:q`
- * lies with probability q, `reversed` always.
+ * - `recency`: 0 if the page's last two requests lie at most four cache sizes of accesses apart, else 1. A page never
+ *   seen gets 1: a wrong 1 costs one fault, a wrong 0 up to k − 1. Four, because a good schedule keeps pages beyond
+ *   what LRU can hold: with one, misses were up to 31 % above LRU's on session traces; with four at most 7 %, and 1 to
+ *   8 % below LRU's on most check-in and bike-station traces.
+ * - `constant:b`, `random`: as they are called.
+ * - `oracle` tells the truth, `flip:q` lies with probability q, `reversed` always.
  *
  * @throws PagingError KVPAGE_UNKNOWN_NAME, KVPAGE_NEEDS_FUTURE without `truth` where it is needed
  */
@@ -86,20 +89,21 @@ class Constant implements Predictor {
 
 class Recency implements Predictor {
   readonly name = "recency";
-  readonly #capacity: number;
+  /** Accesses. */
+  readonly #window: number;
   /** Number of the page's last access, from 1; 0: none. */
   readonly #last: Float64Array;
   #accesses = 0;
 
   constructor(sizes: PolicySizes) {
-    this.#capacity = sizes.capacity;
+    this.#window = 4 * sizes.capacity;
     this.#last = new Float64Array(sizes.pages);
   }
 
   predict(page: number): Bit {
     const last = this.#last[page]!;
     this.#last[page] = ++this.#accesses;
-    return last > 0 && this.#accesses - last <= this.#capacity ? 0 : 1;
+    return last > 0 && this.#accesses - last <= this.#window ? 0 : 1;
   }
 
   forget(page: number): void {
