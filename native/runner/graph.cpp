@@ -28,6 +28,8 @@ ggml_cgraph *StepGraph::build(const std::vector<Piece> &pieces, const StepShape 
     ggml_context *c = context_.get();
     graph_ = ggml_new_graph_custom(c, nodes, false);
     region_ = region;
+    shape_ = shape;
+    attended_kv_.clear();
 
     tokens_ = input(c, GGML_TYPE_I32, shape.rows);
     positions_ = input(c, GGML_TYPE_I32, shape.rows);
@@ -70,6 +72,21 @@ ggml_cgraph *StepGraph::build(const std::vector<Piece> &pieces, const StepShape 
     logits_ = ggml_mul_mat(c, w_.output, normalise(x, w_.output_norm));
     ggml_set_output(logits_);
     ggml_build_forward_expand(graph_, logits_);
+    return graph_;
+}
+
+ggml_cgraph *StepGraph::reuse(const std::vector<Piece> &pieces, const StepShape &shape,
+                              ggml_backend_buffer_t region) {
+    const size_t count = pieces.size();
+    const bool decodes = static_cast<size_t>(shape.tokens) == count;
+    if (graph_ == nullptr || !decodes || !(shape == shape_) || masks_.size() != count || region != region_)
+        return nullptr;
+    for (size_t i = 0; i < attended_kv_.size(); i++) {
+        const auto layer = static_cast<int64_t>(i / count);
+        const Piece &at = pieces[i % count];
+        point(attended_kv_[i].k, at.address + kv_.k(layer), at.past + 1);
+        point(attended_kv_[i].v, at.address + kv_.v(layer), at.past + 1);
+    }
     return graph_;
 }
 
@@ -150,10 +167,11 @@ ggml_tensor *StepGraph::attend(int64_t layer, ggml_tensor *q, size_t piece, cons
     const int64_t keys = at.past + at.count;
     ggml_tensor *own = ggml_view_3d(c, q, p_.head_dim, p_.heads, at.count, q->nb[1], q->nb[2],
                                     static_cast<size_t>(first_row) * q->nb[2]);
-    ggml_tensor *out =
-        ggml_flash_attn_ext(c, ggml_permute(c, own, 0, 2, 1, 3), kv_tensor(at.address + kv_.k(layer), keys),
-                            kv_tensor(at.address + kv_.v(layer), keys), masks_[piece],
-                            1.0F / std::sqrt(static_cast<float>(p_.head_dim)), 0.0F, 0.0F);
+    ggml_tensor *k = kv_tensor(at.address + kv_.k(layer), keys);
+    ggml_tensor *v = kv_tensor(at.address + kv_.v(layer), keys);
+    attended_kv_.push_back({k, v});
+    ggml_tensor *out = ggml_flash_attn_ext(c, ggml_permute(c, own, 0, 2, 1, 3), k, v, masks_[piece],
+                                           1.0F / std::sqrt(static_cast<float>(p_.head_dim)), 0.0F, 0.0F);
     ggml_prec_set_acc(out, GGML_PREC_F32);
     return out;
 }
@@ -161,13 +179,17 @@ ggml_tensor *StepGraph::attend(int64_t layer, ggml_tensor *q, size_t piece, cons
 // [head_dim, rows, kv_heads] at an address of the region, rows row_bytes apart.
 ggml_tensor *StepGraph::kv_tensor(uint64_t address, int64_t rows) {
     ggml_tensor *tensor = ggml_new_tensor_3d(context_.get(), kv_.type, p_.head_dim, 1, p_.kv_heads);
-    tensor->ne[1] = rows;
     tensor->nb[1] = kv_.row_bytes;
     tensor->nb[2] = ggml_row_size(kv_.type, p_.head_dim);
-    tensor->nb[3] = kv_.row_bytes * static_cast<size_t>(rows);
     tensor->buffer = region_;
-    tensor->data = reinterpret_cast<void *>(address);
+    point(tensor, address, rows);
     return tensor;
+}
+
+void StepGraph::point(ggml_tensor *tensor, uint64_t address, int64_t rows) const {
+    tensor->ne[1] = rows;
+    tensor->nb[3] = kv_.row_bytes * static_cast<size_t>(rows);
+    tensor->data = reinterpret_cast<void *>(address);
 }
 
 void StepGraph::fill(const std::vector<Piece> &pieces, const StepShape &shape) {

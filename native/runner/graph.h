@@ -36,15 +36,23 @@ struct StepShape {
     int32_t tokens = 0;
     int32_t outputs = 0;
     int32_t output_rows = 0;
+
+    bool operator==(const StepShape &) const = default;
 };
 
 class StepGraph {
   public:
     StepGraph(const Hyperparameters &parameters, const Weights &weights, const KvOffsets &kv);
 
+    // The last graph again if it serves this step too, with other lengths and addresses; else null. So it is
+    // for decodes of as many sequences: no mask, no tensor whose size depends on a length. Stays allocated.
+    ggml_cgraph *reuse(const std::vector<Piece> &pieces, const StepShape &shape,
+                       ggml_backend_buffer_t region);
     // Builds the graph over the region. Its inputs are filled by fill() once it is allocated.
     ggml_cgraph *build(const std::vector<Piece> &pieces, const StepShape &shape,
                        ggml_backend_buffer_t region);
+    // It could not be allocated, or its region is gone.
+    void forget() { graph_ = nullptr; }
     void fill(const std::vector<Piece> &pieces, const StepShape &shape);
     // [vocabulary, output_rows]; null if nothing was asked for.
     ggml_tensor *logits() const { return logits_; }
@@ -58,6 +66,7 @@ class StepGraph {
                            const StepShape &shape);
     ggml_tensor *attend(int64_t layer, ggml_tensor *q, size_t piece, const Piece &at, int32_t first_row);
     ggml_tensor *kv_tensor(uint64_t address, int64_t rows);
+    void point(ggml_tensor *tensor, uint64_t address, int64_t rows) const;
 
     const Hyperparameters &p_;
     const Weights &w_;
@@ -67,6 +76,11 @@ class StepGraph {
     ggml_context_ptr context_;
     ggml_cgraph *graph_ = nullptr;
     ggml_backend_buffer_t region_ = nullptr;
+    StepShape shape_;
+    struct Attended {
+        ggml_tensor *k, *v;
+    };
+    std::vector<Attended> attended_kv_; // [layer][piece]
 
     ggml_tensor *tokens_ = nullptr;
     ggml_tensor *positions_ = nullptr;

@@ -84,6 +84,7 @@ class GgmlRunner final : public Runner {
             return invalid("bytes is " + std::to_string(bytes) + "; expected at least " +
                            std::to_string(layout_.row_bytes) + ", within the address space");
         region_.reset(ggml_backend_cpu_buffer_from_ptr(reinterpret_cast<void *>(base), bytes));
+        graph_->forget();
         base_ = base;
         region_rows_ = bytes / layout_.row_bytes;
         return Status::success();
@@ -199,9 +200,14 @@ class GgmlRunner final : public Runner {
         const int32_t least = pad_rows_ ? 2 : 1;
         shape.rows = std::max(shape.tokens, least);
         shape.output_rows = shape.outputs > 0 ? std::max(shape.outputs, least) : 0;
-        ggml_cgraph *graph = graph_->build(pieces_, shape, region_.get());
-        if (!ggml_gallocr_alloc_graph(allocator_.get(), graph))
-            return Status::error("KVPAGE_OUT_OF_MEMORY", "no memory for the step's activations");
+        ggml_cgraph *graph = graph_->reuse(pieces_, shape, region_.get());
+        if (graph == nullptr) {
+            graph = graph_->build(pieces_, shape, region_.get());
+            if (!ggml_gallocr_alloc_graph(allocator_.get(), graph)) {
+                graph_->forget();
+                return Status::error("KVPAGE_OUT_OF_MEMORY", "no memory for the step's activations");
+            }
+        }
         graph_->fill(pieces_, shape);
         const ggml_status status = ggml_backend_graph_compute(backend_.get(), graph);
         if (status != GGML_STATUS_SUCCESS)
