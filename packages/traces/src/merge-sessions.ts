@@ -25,7 +25,9 @@ export function mergeSessions(name: string, sessions: readonly Session[], option
   const random = mulberry32(options.seed ?? 1);
 
   const deck: number[] = [];
-  for (let copy = 0; copy < copies; copy++) deck.push(...shuffled(sessions.length, random));
+  for (let copy = 0; copy < copies; copy++) {
+    for (const which of shuffled(sessions.length, random)) deck.push(which);
+  }
   const { startMs, endMs } = deal(deck, sessions, slots, random);
 
   // Events as (time, instance, k), packed into columns and sorted by that triple.

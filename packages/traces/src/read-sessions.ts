@@ -37,6 +37,8 @@ export async function readSessions(
 }
 
 interface FlatRequest {
+  /** Where it stands in its line, for messages. */
+  readonly field: string;
   readonly completedMs: number;
   readonly hashes: readonly number[];
 }
@@ -70,7 +72,7 @@ function readSession(place: LinePlace, text: string, pageTokens: number): Sessio
   }
   // Sorting is stable: requests that complete together stay in document order.
   requests.sort((a, b) => a.completedMs - b.completedMs);
-  return pack(requests, blocksPerPage);
+  return pack(place, requests, blocksPerPage);
 }
 
 function readRequest(
@@ -83,26 +85,32 @@ function readRequest(
   const took =
     request["api_time"] == null ? 0 : requireNumber(place, `${field}.api_time`, request["api_time"]);
   return {
+    field,
     completedMs: roundHalfEven(1000 * sent) + roundHalfEven(1000 * took),
     hashes: requireIds(place, `${field}.hash_ids`, request["hash_ids"]),
   };
 }
 
-function pack(requests: readonly FlatRequest[], blocksPerPage: number): Session {
+function pack(place: LinePlace, requests: readonly FlatRequest[], blocksPerPage: number): Session {
   const offsets = new Uint32Array(requests.length + 1);
   for (const [k, { hashes }] of requests.entries()) {
     offsets[k + 1] = offsets[k]! + Math.floor(hashes.length / blocksPerPage);
   }
   const pageIds = new Uint32Array(offsets[requests.length]!);
   const idOf = new Map<number, number>();
+  const lastIn: number[] = []; // by page: the index of the last request with it
   let filled = 0;
-  for (const { hashes } of requests) {
+  for (const [k, { field, hashes }] of requests.entries()) {
     for (let i = blocksPerPage - 1; i < hashes.length; i += blocksPerPage) {
       let id = idOf.get(hashes[i]!);
       if (id === undefined) {
         id = idOf.size;
         idOf.set(hashes[i]!, id);
       }
+      if (lastIn[id] === k) {
+        throw malformed(place, `${field}.hash_ids[${i}]`, hashes[i], "an id once per request");
+      }
+      lastIn[id] = k;
       pageIds[filled++] = id;
     }
   }

@@ -122,6 +122,10 @@ describe("claude-code", () => {
     [[{ hash_ids: [] }], "requests[0].t is missing; expected a number ≥ 0"],
     [[7], "requests[0] is 7; expected an object"],
     [
+      [{ t: 0, hash_ids: [1, 2, 3, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 2] }],
+      "requests[0].hash_ids[15] is 2; expected an id once per request",
+    ],
+    [
       [{ type: "subagent", t: 0, requests: [{ t: -1 }] }],
       "requests[0].requests[0].t is -1; expected a number ≥ 0",
     ],
