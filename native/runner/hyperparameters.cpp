@@ -54,6 +54,15 @@ Status read_hyperparameters(const GgufFile &file, Hyperparameters &p) {
                            "\"; expected llama, mistral3, qwen2 or qwen3");
     }
 
+    const int64_t whole = 1;
+    int64_t parts = 1;
+    status = file.get("split.count", 0, INT32_MAX, &whole, parts);
+    if (!status.ok())
+        return status;
+    if (parts > 1)
+        return unsupported("metadata key split.count is " + std::to_string(parts) +
+                           "; expected a model in one file (llama-gguf-split --merge joins them)");
+
     const std::string prefix = arch + ".";
     // Values of one layer each, and what changes the graph in ways that are not implemented.
     for (const char *key : {"feed_forward_length", "attention.head_count", "attention.head_count_kv"})

@@ -94,6 +94,7 @@ TEST_CASE("metadata that we cannot follow are refused by name") {
          std::initializer_list<Case>{{"general.architecture", unsupported, text("gpt2")},
                                      {"general.architecture", invalid, u32(3)},
                                      {"general.architecture", invalid, none},
+                                     {"split.count", unsupported, u32(2)},
                                      {"llama.expert_count", unsupported, u32(8)},
                                      {"llama.rope.scaling.type", unsupported, text("yarn")},
                                      {"llama.rope.scaling.factor", invalid, f32(-2)},
