@@ -160,6 +160,19 @@ TEST_CASE("wide heads, tied embeddings and grouped queries equal libllama's bit 
     CHECK(result.equal == result.steps);
 }
 
+TEST_CASE("heads of 8 with float32 weights equal libllama's bit for bit") {
+    RandomModel spec = model("llama", "F32");
+    spec.embedding = 64;
+    spec.heads = 8;
+    spec.kv_heads = 4;
+    spec.head_dim = 8;
+    spec.feed_forward = 172;
+    Session::Options options;
+    options.fast = true;
+    const auto result = compare(model_file(spec), options, true, 1, 200);
+    CHECK(result.equal == result.steps);
+}
+
 TEST_CASE("Mistral's logits equal libllama's bit for bit") {
     // Newer files have an architecture of their own; heads are not the embedding cut in pieces.
     RandomModel spec = model("llama", "Q8_0");
