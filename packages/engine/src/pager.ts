@@ -159,7 +159,7 @@ export class Pager {
       const page = session.pages.at(i);
       const bit: Bit = reuse === undefined ? this.#predictor.predict(page) : reuse === "likely" ? 0 : 1;
       this.#bit[page] = bit;
-      this.#policy.touch(page, bit);
+      this.#policy.touch(page, bit, deeper(session, i));
     }
     this.#windows.yield(session);
   }
@@ -170,7 +170,7 @@ export class Pager {
     for (let i = session.pages.length - 1; i >= 0; i--) {
       const page = session.pages.at(i);
       this.#bit[page] = 0;
-      this.#policy.touch(page, 0);
+      this.#policy.touch(page, 0, deeper(session, i));
     }
     this.#windows.yield(session);
   }
@@ -449,4 +449,9 @@ export class Pager {
     if (resident + this.#memory.freePages !== this.#plan.pages) fail(`${resident} resident pages leak`);
     if (onHost + this.#memory.freeHostPages !== this.#plan.hostPages) fail(`${onHost} host pages leak`);
   }
+}
+
+/** The page behind a position of the session, or −1. */
+function deeper(session: Session, position: number): number {
+  return position + 1 < session.pages.length ? session.pages.at(position + 1) : -1;
 }
