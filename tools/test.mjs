@@ -11,17 +11,19 @@ const work = mkdtempSync(join(tmpdir(), "kvpage-test-"));
 const jobs = String(availableParallelism());
 const total = { passed: 0, failed: 0, skipped: 0 };
 
-function step(title, command, args, env = {}) {
+/** Runs a command; `quiet` shows what it prints only if it fails. */
+function step(title, command, args, { env = {}, quiet = false } = {}) {
   const started = performance.now();
   console.log(`\n== ${title}`);
-  const { status } = spawnSync(command, args, {
+  const { status, output } = spawnSync(command, args, {
     cwd: root,
-    stdio: "inherit",
+    stdio: quiet ? ["ignore", "pipe", "pipe"] : "inherit",
+    maxBuffer: 2 ** 30,
     env: { ...process.env, ...env },
   });
-  console.log(
-    `== ${title}: ${status === 0 ? "ok" : "FAILED"} in ${((performance.now() - started) / 1000).toFixed(0)} s`,
-  );
+  if (quiet && status !== 0) process.stdout.write(`${output?.[1] ?? ""}${output?.[2] ?? ""}`);
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  console.log(`== ${title}: ${status === 0 ? "ok" : "FAILED"} in ${seconds} s`);
   return status === 0;
 }
 
@@ -44,14 +46,8 @@ function count(report, ok) {
 }
 
 function ctest(title, build, env) {
-  const built = step(`build ${title}`, "cmake", [
-    "--build",
-    build,
-    "-j",
-    jobs,
-    "--target",
-    "kvpage_native_tests",
-  ]);
+  const make = ["--build", build, "-j", jobs, "--target", "kvpage_native_tests"];
+  const built = step(`build ${title}`, "cmake", make, { quiet: true });
   const report = join(work, `${build.replaceAll("/", "-")}.xml`);
   const args = [
     "--test-dir",
@@ -63,7 +59,7 @@ function ctest(title, build, env) {
     "-j",
     jobs,
   ];
-  count(report, built && step(title, "ctest", args, env));
+  count(report, built && step(title, "ctest", args, { env }));
 }
 
 function finish() {
@@ -77,21 +73,14 @@ if (!step("build", process.execPath, ["tools/build.mjs"])) {
   finish();
 }
 // turbo restores the addons without a build folder when it has seen these sources before.
-if (
-  step("configure", "npx", [
-    "cmake-js",
-    "configure",
-    "--out",
-    "build/release",
-    "--CDCMAKE_BUILD_TYPE=Release",
-  ])
-) {
+const configure = ["cmake-js", "configure", "--out", "build/release", "--CDCMAKE_BUILD_TYPE=Release"];
+if (step("configure", "npx", configure, { quiet: true })) {
   ctest("C++ tests", "build/release", {});
 } else total.failed++;
 
 const sanitized = "build/sanitized";
 const flags = ["-DCMAKE_BUILD_TYPE=Release", "-DKVPAGE_ADDON=OFF", "-DKVPAGE_SANITIZE=address,undefined"];
-if (step("configure with sanitizers", "cmake", ["-S", ".", "-B", sanitized, ...flags])) {
+if (step("configure with sanitizers", "cmake", ["-S", ".", "-B", sanitized, ...flags], { quiet: true })) {
   ctest("C++ tests under ASan and UBSan", sanitized, { UBSAN_OPTIONS: "halt_on_error=1:print_stacktrace=1" });
 } else total.failed++;
 
