@@ -1,6 +1,8 @@
 #include "addon/runner/step_thread.h"
 
+#include <cstdlib>
 #include <new>
+#include <set>
 
 #include "addon/common.h"
 
@@ -10,8 +12,38 @@ using runner::Sampled;
 using runner::SequenceStep;
 using runner::Status;
 
+namespace {
+
+// The threads of the process. An uncaught exception calls exit() without ending the environment first, and
+// exit() destroys what ggml keeps in static variables: no step may run by then. Never destroyed itself.
+struct Running {
+    std::mutex mutex;
+    std::set<StepThread *> threads;
+};
+
+Running &running() {
+    static auto *all = new Running;
+    return *all;
+}
+
+} // namespace
+
+void StepThread::process_exits() {
+    std::lock_guard lock(running().mutex);
+    for (StepThread *thread : running().threads)
+        thread->join();
+}
+
 StepThread::StepThread(Napi::Env env, std::shared_ptr<runner::Runner> runner)
     : env_(env), runner_(std::move(runner)) {
+    {
+        // Handlers run last in, first out: the model is loaded, so ggml's static variables are older than
+        // this.
+        static std::once_flag once;
+        std::call_once(once, [] { std::atexit(process_exits); });
+        std::lock_guard lock(running().mutex);
+        running().threads.insert(this);
+    }
     // Unreferenced while idle, so that a forgotten model does not keep the process alive.
     finished_ = Napi::ThreadSafeFunction::New(env, Napi::Function(), "kvpage step", 0, 1);
     finished_.Unref(env);
@@ -20,6 +52,10 @@ StepThread::StepThread(Napi::Env env, std::shared_ptr<runner::Runner> runner)
 }
 
 StepThread::~StepThread() {
+    {
+        std::lock_guard lock(running().mutex);
+        running().threads.erase(this);
+    }
     if (env_ == nullptr)
         return;
     napi_remove_env_cleanup_hook(env_, environment_ends, this);

@@ -30,6 +30,7 @@ class StepThread {
     void compute(Step &step);
     void settle(Napi::Env env, std::unique_ptr<Step> step);
     static void environment_ends(void *self);
+    static void process_exits();
     void end();
     void join();
 
