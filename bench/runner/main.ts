@@ -24,6 +24,7 @@ const rounds = Number(flags.rounds);
 const threads = Number(flags.threads);
 
 const PREFILL = 512;
+const DEPTH = 2048;
 const DECODE = 64;
 const BATCH = 8;
 const BATCH_PROMPT = 128;
@@ -60,10 +61,18 @@ class Ours {
   constructor(model: Model) {
     this.#model = model;
     const pageBytes = 16 * model.kvLayout.rowBytes;
-    this.#cache = new KvCache({ pageBytes, pages: 40 * BATCH, windows: BATCH, windowPages: 64 });
+    const pages = (tokens: number) => Math.ceil(tokens / 16);
+    const deep = pages(DEPTH + PREFILL);
+    const shallow = pages(BATCH_PROMPT + BATCH_DECODE);
+    this.#cache = new KvCache({
+      pageBytes,
+      pages: deep + (BATCH - 1) * shallow,
+      windows: BATCH,
+      windowPages: deep,
+    });
     model.setKvRegion(this.#cache.baseAddress, this.#cache.reservedBytes);
     this.#windows = Array.from({ length: BATCH }, () => this.#cache.openWindow());
-    for (const window of this.#windows) this.#cache.grow(window, 40);
+    this.#windows.forEach((window, i) => this.#cache.grow(window, i === 0 ? deep : shallow));
   }
 
   async #step(sequences: number, past: number, count: number): Promise<void> {
@@ -80,9 +89,10 @@ class Ours {
   }
 
   /** Tokens per second of processing a prompt. */
-  async prefill(): Promise<number> {
+  async prefill(depth: number): Promise<number> {
+    if (depth > 0) await this.#step(1, 0, depth);
     const started = performance.now();
-    await this.#step(1, 0, PREFILL);
+    await this.#step(1, depth, PREFILL);
     return (1000 * PREFILL) / (performance.now() - started);
   }
 
@@ -95,8 +105,9 @@ class Ours {
   }
 }
 
-function llamaBench(kind: "prefill" | "decode"): number {
-  const size = kind === "prefill" ? ["-p", String(PREFILL), "-n", "0"] : ["-p", "0", "-n", String(DECODE)];
+function llamaBench(kind: "prefill" | "decode", depth = 0): number {
+  const tokens = kind === "prefill" ? ["-p", String(PREFILL), "-n", "0"] : ["-p", "0", "-n", String(DECODE)];
+  const size = [...tokens, "-d", String(depth)];
   const args = ["-m", modelPath, "-t", String(threads), "-fa", "1", "-r", "1", "-o", "json", ...size];
   const out = execFileSync(llamaTool("llama-bench"), args, {
     stdio: ["ignore", "pipe", "ignore"],
@@ -131,8 +142,15 @@ const cases = [
     name: `prefill ${PREFILL}`,
     rival: "llama-bench",
     target: 0.95,
-    ours: (runner: Ours) => runner.prefill(),
+    ours: (runner: Ours) => runner.prefill(0),
     theirs: () => llamaBench("prefill"),
+  },
+  {
+    name: `prefill ${PREFILL} at depth ${DEPTH}`,
+    rival: "llama-bench",
+    target: 0.95,
+    ours: (runner: Ours) => runner.prefill(DEPTH),
+    theirs: () => llamaBench("prefill", DEPTH),
   },
   {
     name: `decode ${DECODE}, 1 sequence`,
