@@ -1,4 +1,5 @@
-export { Model, type KvLayout, type KvType, type ModelInfo, type ModelOptions } from "./model.ts";
+export { Model, type KvType, type ModelOptions } from "./model.ts";
+export type { KvLayout, ModelInfo } from "./model-info.ts";
 export { StepBatch, type StepBatchOptions } from "./batch.ts";
 export type { ChatMessage } from "./chat-template.ts";
 export { TextStream, type TokenText } from "./text-stream.ts";

@@ -1,23 +1,9 @@
 import { createRequire } from "node:module";
 import type { StepBatch } from "./batch.ts";
 import { RunnerError } from "./errors.ts";
-import type { GenerateModelOptions } from "./model-files.ts";
+import type { KvLayout, ModelInfo } from "./model-info.ts";
 
-export interface NativeInfo {
-  readonly architecture: string;
-  readonly name: string;
-  readonly weights: string;
-  readonly layers: number;
-  readonly embedding: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly vocabulary: number;
-  readonly context: number;
-  readonly parameters: number;
-  readonly fileBytes: number;
-  readonly tokenBytes: number;
-  readonly rowBytes: number;
+export interface NativeInfo extends ModelInfo, KvLayout {
   readonly bosToken: number;
   readonly eosToken: number;
   readonly addsBos: boolean;
@@ -46,7 +32,7 @@ interface Addon {
     fast: boolean,
     onProgress: ((fraction: number) => void) | undefined,
   ): Promise<NativeModel>;
-  generateModel(path: string, options: Required<GenerateModelOptions>): Promise<void>;
+  generateModel(path: string, spec: object): Promise<void>;
   convertLlama2c(checkpoint: string, tokenizer: string, path: string): Promise<void>;
   setErrorClass(errorClass: typeof RunnerError): void;
 }

@@ -1,24 +1,19 @@
-import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { expect, it } from "vitest";
+import { errorCodes, Readme } from "../../../test/support/readme.ts";
 
-const read = (file: string) => readFileSync(new URL(file, import.meta.url), "utf8");
-const readme = read("../README.md");
+const readme = new Readme(import.meta.url);
 
 it("the snippet prints what the README says", async () => {
-  const [, snippet = "", printed = ""] = /```js\n(.*?)```\n\nprints\n\n```\n(.*?)```/s.exec(readme) ?? [];
-  const flags = ["--import", "tsx", "--conditions=@kvpage/source", "--input-type=module", "-e", snippet];
-  const cwd = fileURLToPath(new URL("..", import.meta.url));
-  const { stdout } = await promisify(execFile)(process.execPath, flags, { cwd });
-  expect(stdout).toBe(printed);
-  expect(printed).not.toBe("");
+  const { expected, printed } = await readme.runSnippet();
+  expect(printed).toBe(expected);
 });
 
 it("lists every code that the types and the native code know, and no other", () => {
-  const codes = (text: string) => [...new Set(text.match(/KVPAGE_(?!VATTENTION)[A-Z_]+/g))].toSorted();
-  const listed = codes(readme);
+  // KVPAGE_VATTENTION_NATIVE is a variable.
+  const codes = (text: string) => errorCodes(text.replaceAll("KVPAGE_VATTENTION", ""));
+  const read = (file: string) => readFileSync(new URL(file, import.meta.url), "utf8");
+  const listed = codes(readme.text);
   expect(listed).toEqual(codes(read("./errors.ts")));
   const native = [
     "kv_cache.cpp",
