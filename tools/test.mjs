@@ -1,7 +1,7 @@
 // npm test: builds everything, runs ctest, the C++ tests again under ASan and UBSan, then vitest, and ends with
 // one line that counts them all.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -74,7 +74,8 @@ if (!step("build", process.execPath, ["tools/build.mjs"])) {
 }
 // turbo restores the addons without a build folder when it has seen these sources before.
 const configure = ["cmake-js", "configure", "--out", "build/release", "--CDCMAKE_BUILD_TYPE=Release"];
-if (step("configure", "npx", configure, { quiet: true })) {
+const configured = existsSync(join(root, "build/release/CMakeCache.txt"));
+if (configured || step("configure", "npx", configure, { quiet: true })) {
   ctest("C++ tests", "build/release", {});
 } else total.failed++;
 
