@@ -19,6 +19,18 @@ Status invalid(const std::string &message) {
     return Status::error("KVPAGE_MODEL_INVALID", message);
 }
 
+// A key that is not there: its fallback, or an error where it is required.
+template <class T> Status absent(const std::string &key, const T *fallback, T &out) {
+    if (fallback == nullptr)
+        return invalid("metadata key " + key + " is missing");
+    out = *fallback;
+    return Status::success();
+}
+
+Status wrong_type(const std::string &key, gguf_type type, const std::string &expected) {
+    return invalid("metadata key " + key + " has type " + gguf_type_name(type) + "; expected " + expected);
+}
+
 std::string shape_text(const int64_t *ne) {
     int dimensions = GGML_MAX_DIMS;
     while (dimensions > 1 && ne[dimensions - 1] == 1)
@@ -108,12 +120,8 @@ bool GgufFile::has(const std::string &key) const {
 Status GgufFile::get(const std::string &key, int64_t minimum, int64_t maximum, const int64_t *fallback,
                      int64_t &out) const {
     const int64_t id = gguf_find_key(gguf_.get(), key.c_str());
-    if (id < 0) {
-        if (fallback == nullptr)
-            return invalid("metadata key " + key + " is missing");
-        out = *fallback;
-        return Status::success();
-    }
+    if (id < 0)
+        return absent(key, fallback, out);
     switch (gguf_get_kv_type(gguf_.get(), id)) {
     case GGUF_TYPE_UINT32:
         out = gguf_get_val_u32(gguf_.get(), id);
@@ -128,8 +136,7 @@ Status GgufFile::get(const std::string &key, int64_t minimum, int64_t maximum, c
         out = static_cast<int64_t>(std::min<uint64_t>(gguf_get_val_u64(gguf_.get(), id), INT64_MAX));
         break;
     default:
-        return invalid("metadata key " + key + " has type " +
-                       gguf_type_name(gguf_get_kv_type(gguf_.get(), id)) + "; expected an integer");
+        return wrong_type(key, gguf_get_kv_type(gguf_.get(), id), "an integer");
     }
     if (out < minimum || out > maximum)
         return invalid("metadata key " + key + " is " + std::to_string(out) + "; expected " +
@@ -139,15 +146,10 @@ Status GgufFile::get(const std::string &key, int64_t minimum, int64_t maximum, c
 
 Status GgufFile::get(const std::string &key, const float *fallback, float &out) const {
     const int64_t id = gguf_find_key(gguf_.get(), key.c_str());
-    if (id < 0) {
-        if (fallback == nullptr)
-            return invalid("metadata key " + key + " is missing");
-        out = *fallback;
-        return Status::success();
-    }
+    if (id < 0)
+        return absent(key, fallback, out);
     if (gguf_get_kv_type(gguf_.get(), id) != GGUF_TYPE_FLOAT32)
-        return invalid("metadata key " + key + " has type " +
-                       gguf_type_name(gguf_get_kv_type(gguf_.get(), id)) + "; expected a float32");
+        return wrong_type(key, gguf_get_kv_type(gguf_.get(), id), "a float32");
     out = gguf_get_val_f32(gguf_.get(), id);
     if (!std::isfinite(out) || out < 0)
         return invalid("metadata key " + key + " is " + std::to_string(out) +
@@ -157,15 +159,10 @@ Status GgufFile::get(const std::string &key, const float *fallback, float &out) 
 
 Status GgufFile::get(const std::string &key, const std::string *fallback, std::string &out) const {
     const int64_t id = gguf_find_key(gguf_.get(), key.c_str());
-    if (id < 0) {
-        if (fallback == nullptr)
-            return invalid("metadata key " + key + " is missing");
-        out = *fallback;
-        return Status::success();
-    }
+    if (id < 0)
+        return absent(key, fallback, out);
     if (gguf_get_kv_type(gguf_.get(), id) != GGUF_TYPE_STRING)
-        return invalid("metadata key " + key + " has type " +
-                       gguf_type_name(gguf_get_kv_type(gguf_.get(), id)) + "; expected a string");
+        return wrong_type(key, gguf_get_kv_type(gguf_.get(), id), "a string");
     out = gguf_get_val_str(gguf_.get(), id);
     return Status::success();
 }

@@ -1,6 +1,5 @@
 // Published totals on traces that are not in the repository: they are looked for beside it, in ../shared/traces.
-import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parseCapacity } from "./capacity.ts";
 import { describe as describeTrace } from "./info.ts";
@@ -8,11 +7,9 @@ import { loadFamilies } from "./load.ts";
 import { measure } from "./measure.ts";
 import type { Result } from "./result.ts";
 import { run } from "./run.ts";
+import { sharedFile } from "../../../test/support/shared.ts";
 
-const shared = process.env["KVPAGE_SHARED"] ?? resolve(import.meta.dirname, "../../../../shared");
-const traces = join(shared, "traces");
-const missing = !existsSync(traces);
-if (missing) console.warn(`published totals are NOT checked: no ${traces}; set KVPAGE_SHARED`);
+const { path: traces, absent } = sharedFile("traces");
 
 const base = {
   format: "auto",
@@ -41,7 +38,7 @@ async function results(
   return rows;
 }
 
-describe.skipIf(missing)("published totals (skipped where no traces lie beside the repository)", () => {
+describe.skipIf(absent)("published totals (skipped where no traces lie beside the repository)", () => {
   const archive = "learned-caching/brightkite-citi.zip";
   const all = ["lru", "flush-when-all-0s", "mark0", "mark-and-predict", "lfd"];
 
